@@ -1,0 +1,105 @@
+# CarePath. `make` alone lists the targets.
+#
+# MODE of a build: release by default; SAN=address,undefined or SAN=thread for the sanitizers. Objects of
+# each mode live in build/<mode>/. V=1 shows the commands.
+
+SAN   ?=
+MODE  ?= $(if $(SAN),san-$(firstword $(subst $(comma), ,$(SAN))),release)
+BUILD ?= build/$(MODE)
+CC    ?= cc
+V     ?=
+Q     := $(if $(V),,@)
+comma := ,
+VERSION := $(shell cat VERSION)
+ARCH  := $(shell uname -m)
+
+# What a newcomer needs, by Debian's and Ubuntu's names (the same on both).
+DEB_PACKAGES := gcc make pkg-config libmicrohttpd-dev libcjson-dev libopenblas-serial-dev \
+                libutf8proc-dev libpcre2-dev libcmocka-dev curl ca-certificates
+PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 openblas
+
+# ---- what is built ---------------------------------------------------------------------------------
+FOLDERS ?= base tokenizer engine engine/kernels llm convert bench server
+LIB_C   := $(wildcard $(addsuffix /*.c,$(FOLDERS)))
+ifneq ($(ARCH),x86_64)
+LIB_C   := $(filter-out engine/kernels/avx%.c,$(LIB_C))
+endif
+TESTS   ?= $(wildcard tests/*.c)
+LIB_O   := $(LIB_C:%.c=$(BUILD)/%.o)
+TEST_O  := $(TESTS:%.c=$(BUILD)/%.o)
+
+# ---- how -------------------------------------------------------------------------------------------
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla \
+            -Wpointer-arith -Wwrite-strings -Wundef $(if $(WERROR),-Werror)
+CPPFLAGS += -I. -D_GNU_SOURCE -DCP_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CFLAGS   ?= -O2 -g
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE \
+            $(if $(filter x86_64,$(ARCH)),-fcf-protection)
+ifeq ($(SAN),)
+HARDEN   += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero
+else
+HARDEN   += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+LDSAN    := -fsanitize=$(SAN)
+endif
+ALL_CFLAGS  = -std=c11 $(WARN) $(CFLAGS) $(HARDEN) -ffp-contract=off -pthread
+ALL_LDFLAGS = $(LDFLAGS) $(LDSAN) -pie -pthread -Wl,-z,relro,-z,now -Wl,-z,noexecstack
+LIBS      = $(shell pkg-config --libs $(PKGS)) -lm
+# Tests see every allocation of ours: tests/alloc_fault.c stands in front of them.
+WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
+
+# Only these objects may use more than the baseline instruction set.
+$(BUILD)/engine/kernels/avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help deps build run test check format clean loc
+
+help: ## list the targets
+	@echo "CarePath $(VERSION)"; \
+	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18; \
+	echo "Variables: MODEL=folder (run), SAN=address,undefined or SAN=thread (build, test), V=1"
+
+deps: ## install what is missing (apt; sudo only when not root)
+	$(Q)sh tests/tools/deps.sh $(DEB_PACKAGES)
+
+build: deps ## build build/release/carepath
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
+
+# Compiling needs the pkg-config answers of the packages that `deps` installs: so a second make.
+run: deps ## start the server; MODEL=folder for real inference, mock without
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
+	$(Q)exec $(BUILD)/carepath serve $(if $(MODEL),--llm-mode "$(MODEL)")
+
+test: deps ## build and run all tests (NAME=pattern for some)
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath $(BUILD)/carepath-tests
+	$(Q)$(BUILD)/carepath-tests $(NAME)
+
+check: ## format, folder rule, headers compile alone, cppcheck
+	$(Q)sh tests/tools/check.sh
+
+format: ## rewrite the sources in the project's format
+	$(Q)sh tests/tools/format.sh
+
+loc: ## lines of code by folder
+	@for d in base tokenizer engine llm convert bench server cli tests; do \
+	  printf '%-10s %6d\n' $$d $$(find $$d -name '*.[ch]' -exec cat {} + | wc -l); done
+
+clean: ## remove build/
+	rm -rf build
+
+$(BUILD)/carepath: $(LIB_O) $(BUILD)/cli/main.o
+	@echo "  LD  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/carepath-tests: $(LIB_O) $(TEST_O)
+	@echo "  LD  $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) $(WRAP) -o $@ $^ $(LIBS) -lcmocka
+
+$(BUILD)/tests/%.o: CPPFLAGS += -DCP_TEST_PROGRAM='"$(BUILD)/carepath"'
+
+$(BUILD)/%.o: %.c Makefile VERSION
+	@mkdir -p $(@D)
+	@echo "  CC  $<"
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ISA_FLAGS) -MMD -MP -c -o $@ $<
+
+-include $(LIB_O:.o=.d) $(TEST_O:.o=.d) $(BUILD)/cli/main.d

@@ -1,0 +1,29 @@
+/* UTF-8: decoding one sequence at a time, and the defined treatment of bytes that are not UTF-8.
+ *
+ * "Maximal bad part" is the Unicode standard's practice (section 3.9, "U+FFFD substitution of maximal
+ * subparts"): the longest start of a well-formed sequence that the next byte breaks, else one byte. */
+#ifndef CP_BASE_UTF8_H
+#define CP_BASE_UTF8_H
+
+#include "base/strbuf.h"
+
+#include <stdint.h>
+
+#define CP_UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+
+typedef struct cp_utf8_step {
+    uint32_t code_point; /* defined when valid */
+    uint8_t n_bytes;     /* of the sequence, or of the maximal bad part; at least 1 */
+    bool valid;
+    bool cut; /* not valid only because the text ends: more bytes could complete it */
+} cp_utf8_step;
+
+/* Looks at text[0..n), n > 0. */
+cp_utf8_step cp_utf8_decode(const char *text, size_t n);
+bool cp_utf8_is_valid(const char *text, size_t n);
+/* Appends text with each maximal bad part replaced by U+FFFD. */
+void cp_utf8_append_repaired(cp_strbuf *out, const char *text, size_t n);
+/* Writes 1 to 4 bytes; code_point is a scalar value. Returns their number. */
+size_t cp_utf8_encode(uint32_t code_point, char out[4]);
+
+#endif

@@ -1,0 +1,82 @@
+/* Text in, text out: a model folder with its engine, tokenizer and template behind one call.
+ *
+ * Generation is a prompt (chat messages, text or ids), sampling settings and a sink for the text as it
+ * appears; thinking is split off the answer, stop strings act on the answer, and what the sink receives
+ * is always whole UTF-8. A cp_llm serves one generation at a time: its caller owns the queue. */
+#ifndef CP_LLM_LLM_H
+#define CP_LLM_LLM_H
+
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "engine/engine.h"
+#include "tokenizer/tokenizer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct cp_llm cp_llm;
+
+typedef struct cp_llm_options {
+    size_t n_threads;   /* 0: one a processor this process may use */
+    size_t context_cap; /* most tokens of prompt and answer together; 0: 4096, or the model's limit */
+} cp_llm_options;
+
+/* Opens `dir` (config.json, weights, tokenizer.json) and checks the parts against each other. */
+cp_status cp_llm_open(const char *dir, const cp_llm_options *options, cp_llm **out, cp_error *err)
+    CP_MUST_CHECK;
+void cp_llm_close(cp_llm *llm);
+
+const cp_tokenizer *cp_llm_tokenizer(const cp_llm *llm);
+cp_engine *cp_llm_engine(cp_llm *llm);
+const char *cp_llm_name(const cp_llm *llm); /* the folder's last path component */
+size_t cp_llm_context(const cp_llm *llm);   /* tokens of prompt and answer together */
+
+typedef enum cp_text_part { CP_TEXT_THINKING, CP_TEXT_ANSWER } cp_text_part;
+typedef enum cp_finish { CP_FINISH_STOP, CP_FINISH_LENGTH, CP_FINISH_CANCELLED } cp_finish;
+const char *cp_finish_name(cp_finish finish); /* "stop", "length", "cancelled" */
+
+#define CP_LLM_MAX_STOPS 4
+
+typedef struct cp_llm_request {
+    /* The prompt: one of three. */
+    const cp_chat_message *messages; /* [n_messages], through the folder's template */
+    size_t n_messages;
+    cp_thinking thinking;
+    const char *text; /* raw, no template; special tokens in it are ordinary text */
+    const int32_t *ids;
+    size_t n_ids;
+
+    cp_sampling sampling; /* cp_llm_default_sampling, then the caller's wishes */
+    size_t max_new_tokens;
+    const char *stops[CP_LLM_MAX_STOPS]; /* end the answer before any of these; NULL-terminated unless full */
+
+    /* Text as it appears; NULL for none. */
+    void (*on_text)(void *user, cp_text_part part, const char *text, size_t n);
+    /* Asked at least once a step, also during prefill; true ends the generation. NULL: never. */
+    bool (*is_cancelled)(void *user);
+    void *user;
+} cp_llm_request;
+
+typedef struct cp_llm_result {
+    cp_strbuf answer, thinking;
+    bool has_thinking;
+    cp_ids ids; /* generated, the end token included when it was drawn */
+    size_t prompt_tokens;
+    cp_finish finish;
+    uint64_t seed; /* the one used */
+    double prompt_ms, generate_ms, first_token_ms;
+} cp_llm_result;
+void cp_llm_result_init(cp_llm_result *result);
+void cp_llm_result_deinit(cp_llm_result *result);
+
+/* The folder's generation_config.json over our defaults; with thinking off, the hybrid models' own
+ * settings for that (FACTS: 0.7 / 0.8 / 20). */
+cp_sampling cp_llm_default_sampling(const cp_llm *llm, cp_thinking thinking);
+
+/* Runs to its end. CP_OK also when cancelled or cut by length (see finish). A prompt that leaves no room
+ * for one new token is CP_ERR_LIMIT. */
+cp_status cp_llm_generate(cp_llm *llm, const cp_llm_request *request, cp_llm_result *out, cp_error *err)
+    CP_MUST_CHECK;
+
+#endif

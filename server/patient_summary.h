@@ -1,0 +1,24 @@
+/* The patient's record as a short text for the prompt: demographics, problems, medicines, allergies,
+ * recent encounters and documents, in a fixed order, so that the same record always gives the same bytes. */
+#ifndef CP_SERVER_PATIENT_SUMMARY_H
+#define CP_SERVER_PATIENT_SUMMARY_H
+
+#include "base/strbuf.h"
+#include "server/patient_store.h"
+
+/* What the rules need to know about a patient. Unknown is said, not guessed. */
+typedef struct cp_patient_facts {
+    int age_years; /* at the reference date; -1 unknown */
+    enum { CP_SEX_UNKNOWN, CP_SEX_FEMALE, CP_SEX_MALE } sex;
+    bool pregnant; /* the record says so */
+} cp_patient_facts;
+
+/* `today` is "YYYY-MM-DD": ages are computed for that day. */
+cp_patient_facts cp_patient_facts_of(const cp_patient_record *record, const char *today);
+
+/* Appends at most max_bytes of summary; long lists are cut at whole entries and say how many are left
+ * out. */
+void cp_patient_summary_append(const cp_patient_record *record, const char *today, size_t max_bytes,
+                               cp_strbuf *out);
+
+#endif

@@ -1,0 +1,49 @@
+/* The test binary: carepath-tests [--list] [PATTERN]; PATTERN picks groups or tests by name, '*' allowed. */
+#include "tests/test.h"
+
+#include "base/log.h"
+
+#include <fnmatch.h>
+#include <signal.h>
+
+static cp_test_group *groups;
+
+void cp_test_register(cp_test_group *group) {
+    cp_test_group **at = &groups; /* sorted, whatever the order of linking */
+    while (*at && strcmp((*at)->name, group->name) < 0)
+        at = &(*at)->next;
+    group->next = *at;
+    *at = group;
+}
+
+static int list(void) {
+    for (const cp_test_group *g = groups; g; g = g->next)
+        for (size_t i = 0; i < g->n; i++)
+            printf("%s.%s\n", g->name, g->tests[i].name);
+    return 0;
+}
+
+/* Those tests of a group that the pattern picks: the whole group by its name, or single tests. */
+static int run_group(const cp_test_group *g, const char *pattern) {
+    struct CMUnitTest *picked = calloc(g->n + 1, sizeof *picked);
+    size_t n = 0;
+    if (!picked)
+        return 1;
+    for (size_t i = 0; i < g->n; i++)
+        if (!pattern || fnmatch(pattern, g->name, 0) == 0 || fnmatch(pattern, g->tests[i].name, 0) == 0)
+            picked[n++] = g->tests[i];
+    int failed = n ? _cmocka_run_group_tests(g->name, picked, n, NULL, NULL) : 0;
+    free(picked);
+    return failed;
+}
+
+int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN);
+    cp_log_configure(CP_LOG_OFF, CP_LOG_TEXT);
+    if (argc > 1 && strcmp(argv[1], "--list") == 0)
+        return list();
+    int failed = 0;
+    for (const cp_test_group *g = groups; g; g = g->next)
+        failed += run_group(g, argc > 1 ? argv[1] : NULL);
+    return failed ? 1 : 0;
+}
