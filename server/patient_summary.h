@@ -8,7 +8,8 @@
 
 /* What the rules need to know about a patient. Unknown is said, not guessed. */
 typedef struct cp_patient_facts {
-    int age_years; /* at the reference date; -1 unknown */
+    int age_years;  /* at the reference date; -1 unknown */
+    int age_months; /* completed months beyond the years, 0 to 11: what matters in an infant */
     enum { CP_SEX_UNKNOWN, CP_SEX_FEMALE, CP_SEX_MALE } sex;
     bool pregnant; /* the record says so */
 } cp_patient_facts;
