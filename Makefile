@@ -14,7 +14,7 @@ VERSION := $(shell cat VERSION)
 ARCH  := $(shell uname -m)
 
 # What a newcomer needs, by Debian's and Ubuntu's names (the same on both).
-DEB_PACKAGES := gcc make pkg-config libmicrohttpd-dev libcjson-dev libopenblas-serial-dev \
+DEB_PACKAGES := gcc make pkg-config libmicrohttpd-dev libcjson-dev libopenblas-pthread-dev \
                 libutf8proc-dev libpcre2-dev libcmocka-dev curl ca-certificates
 PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 openblas
 
@@ -47,6 +47,7 @@ LIBS      = $(shell pkg-config --libs $(PKGS)) -lm
 # Tests see every allocation of ours: tests/alloc_fault.c stands in front of them.
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
 
+$(BUILD)/engine/kernels/%.o: CFLAGS += -O3
 # Only these objects may use more than the baseline instruction set.
 $(BUILD)/engine/kernels/avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
 

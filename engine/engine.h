@@ -27,6 +27,8 @@ cp_status cp_engine_open(const char *dir, const cp_engine_options *options, cp_e
                          cp_error *err) CP_MUST_CHECK;
 void cp_engine_close(cp_engine *engine);
 const cp_model_config *cp_engine_config(const cp_engine *engine);
+/* generation_config.json over our defaults; the seed is 0. */
+const cp_sampling *cp_engine_sampling(const cp_engine *engine);
 size_t cp_engine_n_threads(const cp_engine *engine);
 size_t cp_engine_weight_bytes(const cp_engine *engine); /* mapped */
 const char *cp_engine_isa(const cp_engine *engine);     /* "scalar", "avx2" */
@@ -35,6 +37,7 @@ const char *cp_engine_isa(const cp_engine *engine);     /* "scalar", "avx2" */
 cp_status cp_session_create(cp_engine *engine, size_t max_tokens, cp_session **out, cp_error *err)
     CP_MUST_CHECK;
 void cp_session_free(cp_session *session);
+cp_engine *cp_session_engine(const cp_session *session);
 size_t cp_session_n_tokens(const cp_session *session);
 size_t cp_session_max_tokens(const cp_session *session);
 /* Forgets all tokens from position n on. */
@@ -65,5 +68,13 @@ cp_status cp_session_eval(cp_session *session, const int32_t *ids, size_t n, con
  * norm. Valid until the next eval. */
 const float *cp_session_logits(const cp_session *session);
 const float *cp_session_hidden(const cp_session *session);
+
+/* Evaluates ids from an empty sequence and sums -ln p(ids[t] | ids[0..t)) over t = 1..n-1, in double
+ * precision; n is at least 2. Perplexity is exp(*nll / (n - 1)). */
+cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, double *nll, cp_error *err)
+    CP_MUST_CHECK;
+/* The hidden state of the last token, divided by its L2 norm, into out [hidden_size] (Qwen3-Embedding's
+ * pooling). */
+void cp_session_embedding(const cp_session *session, float *out);
 
 #endif

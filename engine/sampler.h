@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,8 +32,5 @@ void cp_sampler_start(cp_sampler *sampler, const cp_sampling *sampling);
 /* Draws from logits [vocab_size] (not changed) and counts the token for the penalties. NaN logits are
  * never drawn. */
 int32_t cp_sampler_next(cp_sampler *sampler, const float *logits);
-
-/* The largest logit's index, the smallest one on ties. */
-int32_t cp_argmax(const float *logits, size_t n);
 
 #endif

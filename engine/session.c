@@ -1,0 +1,154 @@
+/* A sequence: its memory, and evaluating tokens in chunks. */
+#include "engine/engine.h"
+
+#include "base/mem.h"
+#include "engine/engine_internal.h"
+
+#include <stdlib.h>
+
+/* One buffer of a session: where its pointer goes, and its two or three dimensions in floats. */
+typedef struct buffer {
+    float **at;
+    size_t a, b, c;
+} buffer;
+
+/* Lays all buffers out in one run of pages, each on a cache line. */
+static cp_status allocate(cp_session *s, cp_error *err) {
+    const cp_model_config *c = &s->engine->config;
+    size_t q_dim = cp_config_q_dim(c), kv_dim = cp_config_kv_dim(c), t = s->step_cap;
+    size_t n_threads = cp_threads_count(s->engine->threads);
+    const buffer buffers[] = {
+        {&s->k, c->n_layers, s->max_tokens, kv_dim},
+        {&s->v, c->n_layers, s->max_tokens, kv_dim},
+        {&s->x, t, c->hidden_size, 1},
+        {&s->normed, t, c->hidden_size, 1},
+        {&s->q, t, q_dim, 1},
+        {&s->k_new, t, kv_dim, 1},
+        {&s->v_new, t, kv_dim, 1},
+        {&s->heads, t, q_dim, 1},
+        {&s->projected, t, c->hidden_size, 1},
+        {&s->gate, t, c->ffn_size, 1},
+        {&s->up, t, c->ffn_size, 1},
+        {&s->cosine, t, c->head_dim / 2, 1},
+        {&s->sine, t, c->head_dim / 2, 1},
+        {&s->scores, n_threads, c->n_heads / c->n_kv_heads, s->max_tokens},
+        {&s->final, CP_LOGITS_BLOCK, c->hidden_size, 1},
+        {&s->logits, CP_LOGITS_BLOCK, c->vocab_size, 1},
+    };
+    size_t offsets[CP_COUNT_OF(buffers)], total = 0;
+    for (size_t i = 0; i < CP_COUNT_OF(buffers); i++) {
+        size_t bytes = sizeof(float);
+        offsets[i] = total;
+        if (!cp_size_mul(bytes, buffers[i].a, &bytes) || !cp_size_mul(bytes, buffers[i].b, &bytes) ||
+            !cp_size_mul(bytes, buffers[i].c, &bytes) || !cp_size_add(bytes, CP_CACHE_LINE - 1, &bytes) ||
+            !cp_size_add(total, bytes / CP_CACHE_LINE * CP_CACHE_LINE, &total))
+            return cp_error_set(err, CP_ERR_LIMIT, "a session of %zu tokens does not fit in memory",
+                                s->max_tokens);
+    }
+    s->memory = cp_pages_alloc(total);
+    if (!s->memory)
+        return cp_error_no_memory(err, "session");
+    s->memory_bytes = total;
+    for (size_t i = 0; i < CP_COUNT_OF(buffers); i++)
+        *buffers[i].at = (float *)(void *)((char *)s->memory + offsets[i]);
+    return CP_OK;
+}
+
+cp_status cp_session_create(cp_engine *engine, size_t max_tokens, cp_session **out, cp_error *err) {
+    *out = NULL;
+    if (max_tokens == 0 || max_tokens > engine->config.max_positions)
+        return cp_error_set(err, CP_ERR_USAGE, "context is %zu tokens, expected 1 to the model's %zu",
+                            max_tokens, engine->config.max_positions);
+    cp_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return cp_error_no_memory(err, "session");
+    s->engine = engine;
+    s->max_tokens = max_tokens;
+    s->step_cap = max_tokens < CP_STEP_MAX_TOKENS ? max_tokens : CP_STEP_MAX_TOKENS;
+    cp_status status = allocate(s, err);
+    if (status != CP_OK) {
+        cp_session_free(s);
+        return status;
+    }
+    *out = s;
+    return CP_OK;
+}
+
+void cp_session_free(cp_session *s) {
+    if (!s)
+        return;
+    cp_pages_free(s->memory, s->memory_bytes);
+    free(s);
+}
+
+cp_engine *cp_session_engine(const cp_session *s) {
+    return s->engine;
+}
+
+size_t cp_session_n_tokens(const cp_session *s) {
+    return s->n_tokens;
+}
+
+size_t cp_session_max_tokens(const cp_session *s) {
+    return s->max_tokens;
+}
+
+void cp_session_rewind(cp_session *s, size_t n_tokens) {
+    if (n_tokens < s->n_tokens)
+        s->n_tokens = n_tokens;
+}
+
+static cp_status check_input(const cp_session *s, const int32_t *ids, size_t n, cp_error *err) {
+    if (n == 0)
+        return cp_error_set(err, CP_ERR_USAGE, "no token ids to evaluate");
+    if (n > s->max_tokens - s->n_tokens)
+        return cp_error_set(err, CP_ERR_LIMIT, "%zu tokens after %zu do not fit in a context of %zu", n,
+                            s->n_tokens, s->max_tokens);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= s->engine->config.vocab_size)
+            return cp_error_set(err, CP_ERR_USAGE, "token id %d at place %zu, expected 0 to %zu", ids[i], i,
+                                s->engine->config.vocab_size - 1);
+    return CP_OK;
+}
+
+/* The logits of every position of the chunk that was just run, a block at a time. */
+static void report_logits(cp_session *s, size_t n, const cp_eval_hooks *hooks) {
+    size_t first = s->n_tokens - n, vocab = s->engine->config.vocab_size;
+    for (size_t row = 0; row < n; row += CP_LOGITS_BLOCK) {
+        size_t block = n - row < CP_LOGITS_BLOCK ? n - row : CP_LOGITS_BLOCK;
+        cp_forward_head(s, row, block, hooks);
+        for (size_t i = 0; i < block; i++)
+            hooks->on_logits(hooks->user, first + row + i, s->logits + i * vocab);
+        s->last_row = block - 1;
+    }
+}
+
+cp_status cp_session_eval(cp_session *s, const int32_t *ids, size_t n, const cp_eval_hooks *hooks,
+                          cp_error *err) {
+    cp_status status = check_input(s, ids, n, err);
+    if (status != CP_OK)
+        return status;
+    for (size_t done = 0; done < n;) {
+        size_t chunk = n - done < s->step_cap ? n - done : s->step_cap;
+        if (hooks && hooks->is_cancelled && hooks->is_cancelled(hooks->user))
+            return cp_error_set(err, CP_ERR_CANCELLED, "cancelled after %zu of %zu tokens", done, n);
+        cp_forward_step(s, ids + done, chunk, hooks);
+        s->n_tokens += chunk;
+        done += chunk;
+        if (hooks && hooks->on_logits) {
+            report_logits(s, chunk, hooks);
+        } else if (done == n) {
+            cp_forward_head(s, chunk - 1, 1, hooks);
+            s->last_row = 0;
+        }
+    }
+    return CP_OK;
+}
+
+const float *cp_session_logits(const cp_session *s) {
+    return s->logits + s->last_row * s->engine->config.vocab_size;
+}
+
+const float *cp_session_hidden(const cp_session *s) {
+    return s->final + s->last_row * s->engine->config.hidden_size;
+}

@@ -1,0 +1,144 @@
+#include "engine/weights.h"
+
+#include "base/mem.h"
+#include "engine/kernels/kernels.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_TENSOR_NAME 128
+
+/* What a lookup needs, and where the next norm vector goes. */
+typedef struct loader {
+    const cp_checkpoint *checkpoint;
+    const char *dir, *prefix; /* "model." or "" (Qwen3-Embedding) */
+    float *next_norm;
+    cp_error *err;
+} loader;
+
+/* Finds `prefix` + `name`, which must have this shape (rows 0: a vector) and a float type. */
+static cp_status find(const loader *l, const char *prefix, const char *name, size_t rows, size_t cols,
+                      const cp_tensor **out) {
+    char full[MAX_TENSOR_NAME];
+    const char *path = NULL;
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    const cp_tensor *t = cp_checkpoint_find(l->checkpoint, full, &path);
+    if (!t)
+        return cp_error_set(l->err, CP_ERR_FORMAT, "%s: tensor %s is missing", l->dir, full);
+    size_t n_dims = rows ? 2 : 1, first = rows ? rows : cols;
+    if (t->n_dims != n_dims || t->shape[0] != first || (rows && t->shape[1] != cols))
+        return cp_error_set(l->err, CP_ERR_FORMAT,
+                            "%s: tensor %s has %zu dimensions [%zu, %zu], config.json wants %zu [%zu, %zu]",
+                            path, full, t->n_dims, t->shape[0], t->shape[1], n_dims, first,
+                            rows ? cols : 0);
+    if (t->dtype >= CP_N_FLOAT_DTYPES)
+        return cp_error_set(l->err, CP_ERR_UNSUPPORTED, "%s: tensor %s is not F32, F16 or BF16", path, full);
+    *out = t;
+    return CP_OK;
+}
+
+static cp_status matrix(const loader *l, const char *prefix, const char *name, size_t rows, size_t cols,
+                        cp_matrix *out) {
+    const cp_tensor *t;
+    cp_status status = find(l, prefix, name, rows, cols, &t);
+    if (status == CP_OK)
+        *out = (cp_matrix){t->data, t->dtype, rows, cols};
+    return status;
+}
+
+static cp_status norm(loader *l, const char *prefix, const char *name, size_t n, float **out) {
+    const cp_tensor *t;
+    cp_status status = find(l, prefix, name, 0, n, &t);
+    if (status != CP_OK)
+        return status;
+    cp_kernels_scalar()->widen[t->dtype](t->data, n, l->next_norm);
+    *out = l->next_norm;
+    l->next_norm += n;
+    return CP_OK;
+}
+
+static cp_status load_layer(loader *l, const cp_model_config *c, size_t index, cp_layer_weights *w) {
+    char prefix[64];
+    size_t q_dim = cp_config_q_dim(c), kv_dim = cp_config_kv_dim(c);
+    snprintf(prefix, sizeof prefix, "%slayers.%zu.", l->prefix, index);
+    struct {
+        const char *name;
+        size_t rows, cols;
+        cp_matrix *out;
+    } matrices[] = {
+        {"self_attn.q_proj.weight", q_dim, c->hidden_size, &w->q_proj},
+        {"self_attn.k_proj.weight", kv_dim, c->hidden_size, &w->k_proj},
+        {"self_attn.v_proj.weight", kv_dim, c->hidden_size, &w->v_proj},
+        {"self_attn.o_proj.weight", c->hidden_size, q_dim, &w->o_proj},
+        {"mlp.gate_proj.weight", c->ffn_size, c->hidden_size, &w->gate_proj},
+        {"mlp.up_proj.weight", c->ffn_size, c->hidden_size, &w->up_proj},
+        {"mlp.down_proj.weight", c->hidden_size, c->ffn_size, &w->down_proj},
+    };
+    struct {
+        const char *name;
+        size_t n;
+        float **out;
+    } norms[] = {
+        {"input_layernorm.weight", c->hidden_size, &w->attn_norm},
+        {"post_attention_layernorm.weight", c->hidden_size, &w->mlp_norm},
+        {"self_attn.q_norm.weight", c->head_dim, &w->q_norm},
+        {"self_attn.k_norm.weight", c->head_dim, &w->k_norm},
+    };
+    for (size_t i = 0; i < CP_COUNT_OF(matrices); i++) {
+        cp_status status =
+            matrix(l, prefix, matrices[i].name, matrices[i].rows, matrices[i].cols, matrices[i].out);
+        if (status != CP_OK)
+            return status;
+    }
+    size_t n_norms = c->qk_norm ? 4 : 2;
+    for (size_t i = 0; i < n_norms; i++) {
+        cp_status status = norm(l, prefix, norms[i].name, norms[i].n, norms[i].out);
+        if (status != CP_OK)
+            return status;
+    }
+    return CP_OK;
+}
+
+static cp_status load_all(cp_weights *w, const cp_model_config *c, const char *dir, cp_error *err) {
+    loader l = {&w->checkpoint, dir, "model.", w->norms, err};
+    if (!cp_checkpoint_find(&w->checkpoint, "model.embed_tokens.weight", NULL) &&
+        cp_checkpoint_find(&w->checkpoint, "embed_tokens.weight", NULL))
+        l.prefix = "";
+    cp_status status =
+        matrix(&l, l.prefix, "embed_tokens.weight", c->vocab_size, c->hidden_size, &w->embedding);
+    w->head = w->embedding; /* a tied model may carry lm_head.weight as well: it is the same, ignored */
+    if (status == CP_OK && !c->tied)
+        status = matrix(&l, "", "lm_head.weight", c->vocab_size, c->hidden_size, &w->head);
+    if (status == CP_OK)
+        status = norm(&l, l.prefix, "norm.weight", c->hidden_size, &w->final_norm);
+    for (size_t i = 0; i < c->n_layers && status == CP_OK; i++)
+        status = load_layer(&l, c, i, &w->layers[i]);
+    return status;
+}
+
+cp_status cp_weights_open(const char *dir, const cp_model_config *config, cp_weights *out,
+                          cp_error *err) {
+    *out = (cp_weights){0};
+    cp_status status = cp_checkpoint_open(dir, &out->checkpoint, err);
+    if (status != CP_OK)
+        return status;
+    /* At most 2^10 layers of 2^18 + 2^11 floats: the products fit. */
+    size_t n_norms = config->hidden_size + config->n_layers * 2 * (config->hidden_size + config->head_dim);
+    out->layers = calloc(config->n_layers, sizeof *out->layers);
+    out->norms = cp_alloc_aligned(n_norms, sizeof(float));
+    if (!out->layers || !out->norms)
+        status = cp_error_no_memory(err, "weights");
+    else
+        status = load_all(out, config, dir, err);
+    if (status != CP_OK)
+        cp_weights_close(out);
+    return status;
+}
+
+void cp_weights_close(cp_weights *w) {
+    free(w->layers);
+    free(w->norms);
+    cp_checkpoint_close(&w->checkpoint);
+    *w = (cp_weights){0};
+}
