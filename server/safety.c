@@ -1,0 +1,110 @@
+#include "server/safety.h"
+
+#include "server/safety_match.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct cp_safety {
+    cp_rule_table table;
+};
+
+cp_status cp_safety_open(const char *path, cp_safety **out, cp_error *err) {
+    *out = NULL;
+    cp_safety *safety = calloc(1, sizeof *safety);
+    if (!safety)
+        return cp_error_no_memory(err, "safety rules");
+    cp_status status = cp_rule_table_read(path, &safety->table, err);
+    if (status == CP_OK)
+        *out = safety;
+    else
+        cp_safety_close(safety);
+    return status;
+}
+
+void cp_safety_close(cp_safety *safety) {
+    if (!safety)
+        return;
+    cp_rule_table_deinit(&safety->table);
+    free(safety);
+}
+
+size_t cp_safety_n_rules(const cp_safety *safety) {
+    return safety->table.n_rules;
+}
+
+/* Whether the record is known to meet every part. What is unknown meets nothing: so an unknown age neither
+ * fires a rule for infants nor keeps one for everybody else from firing. */
+static bool record_meets(const cp_rule_condition *condition, const cp_patient_facts *facts) {
+    bool asks_age = condition->min_age >= 0 || condition->max_age >= 0 || condition->max_age_months >= 0;
+    if (!facts || (asks_age && facts->age_years < 0))
+        return false;
+    if (condition->min_age >= 0 && facts->age_years < condition->min_age)
+        return false;
+    if (condition->max_age >= 0 && facts->age_years > condition->max_age)
+        return false;
+    if (condition->max_age_months >= 0 &&
+        facts->age_years * 12 + facts->age_months > condition->max_age_months)
+        return false;
+    if (condition->sex != CP_SEX_UNKNOWN && (int)facts->sex != condition->sex)
+        return false;
+    return !condition->pregnant || facts->pregnant;
+}
+
+static bool pattern_fires(const cp_rule_pattern *pattern, const cp_group_set *seen,
+                          const cp_patient_facts *facts) {
+    for (size_t i = 0; i < pattern->n_groups; i++)
+        if (!cp_group_set_has(seen, pattern->first_group + i))
+            return false;
+    if (pattern->when.given && !record_meets(&pattern->when, facts))
+        return false;
+    return !pattern->unless.given || !record_meets(&pattern->unless, facts);
+}
+
+static bool rule_fires(const cp_rule_table *table, const cp_compiled_rule *rule,
+                       const cp_group_set *seen, const cp_patient_facts *facts) {
+    for (size_t i = 0; i < rule->n_patterns; i++)
+        if (pattern_fires(&table->patterns[rule->first_pattern + i], seen, facts))
+            return true;
+    return false;
+}
+
+void cp_safety_check(const cp_safety *safety, const char *query, const cp_patient_facts *facts,
+                     cp_safety_finding *out) {
+    const cp_rule_table *table = &safety->table;
+    cp_group_set seen = {{0}};
+    *out = (cp_safety_finding){.floor = CP_ACUITY_NONE};
+    if (!query)
+        return;
+    cp_safety_match(table, query, strlen(query), &seen);
+    for (size_t i = 0; i < table->n_rules && out->n < CP_SAFETY_MAX_HITS; i++)
+        if (rule_fires(table, &table->rules[i], &seen, facts))
+            out->rules[out->n++] = &table->rules[i].shown; /* the rules are in order of urgency */
+    if (out->n > 0)
+        out->floor = out->rules[0]->acuity;
+}
+
+int cp_acuity_more_urgent(int a, int b) {
+    if (a == CP_ACUITY_NONE)
+        return b;
+    if (b == CP_ACUITY_NONE)
+        return a;
+    return a < b ? a : b;
+}
+
+const char *cp_acuity_disposition(int acuity) {
+    switch (acuity) {
+    case 1:
+        return "call_emergency";
+    case 2:
+        return "emergency_department_now";
+    case 3:
+        return "same_day_care";
+    case 4:
+        return "see_doctor_soon";
+    case 5:
+        return "self_care";
+    default:
+        return "clinician_review";
+    }
+}

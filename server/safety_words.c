@@ -1,0 +1,146 @@
+#include "server/safety_words.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MIN_SWAPPED 5 /* letters of a rule word that two swapped letters may hide */
+#define MIN_EDITED  6 /* letters of a rule word that any one edit may hide */
+
+/* ---- exact ------------------------------------------------------------------------------------- */
+
+static uint32_t hash(const char *text, size_t n) { /* FNV-1a */
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)text[i]) * 16777619u;
+    return h ^ h >> 15;
+}
+
+/* The slot that holds the word, or the empty one where it belongs. There is always an empty one. */
+static size_t find_slot(const cp_vocabulary *v, const char *text, size_t n) {
+    size_t slot = hash(text, n) & (v->n_slots - 1);
+    for (; v->slots[slot]; slot = (slot + 1) & (v->n_slots - 1)) {
+        const cp_vocabulary_word *word = &v->words[v->slots[slot]];
+        if (word->n == n && memcmp(word->text, text, n) == 0)
+            break;
+    }
+    return slot;
+}
+
+/* Keeps the table at most half full. */
+static bool grow_slots(cp_vocabulary *v) {
+    if (v->n_slots > 2 * (v->n + 1))
+        return true;
+    size_t n_slots = v->n_slots ? v->n_slots * 2 : 256;
+    int32_t *slots = calloc(n_slots, sizeof *slots);
+    if (!slots)
+        return false;
+    free(v->slots);
+    v->slots = slots;
+    v->n_slots = n_slots;
+    for (size_t id = 1; id <= v->n; id++)
+        slots[find_slot(v, v->words[id].text, v->words[id].n)] = (int32_t)id;
+    return true;
+}
+
+int32_t cp_vocabulary_add(cp_vocabulary *v, const cp_word *word) {
+    if (!grow_slots(v) || !cp_grow((void **)&v->words, &v->cap, v->n + 2, sizeof *v->words))
+        return CP_WORD_UNKNOWN;
+    size_t slot = find_slot(v, word->text, word->n);
+    if (v->slots[slot])
+        return v->slots[slot];
+    int32_t id = (int32_t)++v->n;
+    v->words[id] = (cp_vocabulary_word){.n = (uint8_t)word->n, .meaning = id};
+    memcpy(v->words[id].text, word->text, word->n + 1);
+    v->slots[slot] = id;
+    return id;
+}
+
+void cp_vocabulary_deinit(cp_vocabulary *v) {
+    free(v->words);
+    free(v->slots);
+    free(v->by_start);
+    *v = (cp_vocabulary){0};
+}
+
+/* ---- misspellings ------------------------------------------------------------------------------ */
+
+static bool all_letters(const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (text[i] < 'a' || text[i] > 'z')
+            return false;
+    return true;
+}
+
+static bool can_be_meant(const cp_vocabulary_word *word) {
+    return word->n >= MIN_SWAPPED && !(word->roles & CP_ROLE_KNOWN) &&
+           all_letters(word->text, word->n);
+}
+
+/* A counting sort by (first letter, length). */
+bool cp_vocabulary_index_spelling(cp_vocabulary *v) {
+    uint32_t place[26][CP_WORD_CAP + 2] = {{0}}, total = 0;
+    v->by_start = calloc(v->n + 1, sizeof *v->by_start);
+    if (!v->by_start)
+        return false;
+    for (size_t id = 1; id <= v->n; id++)
+        if (can_be_meant(&v->words[id]))
+            place[v->words[id].text[0] - 'a'][v->words[id].n]++;
+    for (size_t letter = 0; letter < 26; letter++)
+        for (size_t n = 0; n < CP_WORD_CAP + 2; n++) {
+            v->first_at[letter][n] = total;
+            total += place[letter][n];
+            place[letter][n] = v->first_at[letter][n];
+        }
+    for (size_t id = 1; id <= v->n; id++)
+        if (can_be_meant(&v->words[id]))
+            v->by_start[place[v->words[id].text[0] - 'a'][v->words[id].n]++] = (int32_t)id;
+    return true;
+}
+
+/* What is left of both words without their common start and end tells the edit. */
+static bool is_one_edit(const cp_word *a, const cp_vocabulary_word *b) {
+    size_t start = 0, end = 0, shorter = a->n < b->n ? a->n : b->n;
+    while (start < shorter && a->text[start] == b->text[start])
+        start++;
+    while (end < shorter - start && a->text[a->n - 1 - end] == b->text[b->n - 1 - end])
+        end++;
+    size_t left_a = a->n - start - end, left_b = b->n - start - end;
+    if (left_a == 2 && left_b == 2)
+        return a->text[start] == b->text[start + 1] && a->text[start + 1] == b->text[start];
+    return b->n >= MIN_EDITED && left_a <= 1 && left_b <= 1;
+}
+
+static void add_candidate(const cp_vocabulary_word *word, cp_reading *reading) {
+    if (reading->id == CP_WORD_UNKNOWN) {
+        reading->id = word->meaning;
+        reading->roles = word->roles & CP_ROLE_IGNORED;
+    } else if (reading->id != word->meaning) {
+        reading->roles = 0;
+        if (reading->other == CP_WORD_UNKNOWN)
+            reading->other = word->meaning;
+    }
+}
+
+static cp_reading correct(const cp_vocabulary *v, const cp_word *word) {
+    cp_reading reading = {CP_WORD_UNKNOWN, CP_WORD_UNKNOWN, 0, false};
+    if (word->n < MIN_SWAPPED || !all_letters(word->text, word->n))
+        return reading;
+    const uint32_t *first_at = v->first_at[word->text[0] - 'a'];
+    for (uint32_t i = first_at[word->n - 1]; i < first_at[word->n + 2]; i++) {
+        const cp_vocabulary_word *candidate = &v->words[v->by_start[i]];
+        if (is_one_edit(word, candidate))
+            add_candidate(candidate, &reading);
+    }
+    return reading;
+}
+
+cp_reading cp_vocabulary_read(const cp_vocabulary *v, const cp_word *word) {
+    if (v->n_slots == 0 || word->cut)
+        return (cp_reading){CP_WORD_UNKNOWN, CP_WORD_UNKNOWN, 0, false};
+    int32_t id = v->slots[find_slot(v, word->text, word->n)];
+    if (!id)
+        return correct(v, word);
+    return (cp_reading){v->words[id].meaning, CP_WORD_UNKNOWN, v->words[id].roles, true};
+}

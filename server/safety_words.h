@@ -1,0 +1,55 @@
+/* The words of the rules, as small numbers.
+ *
+ * Filled while the rules are compiled, then only read. A word of a query is looked up exactly first; a word
+ * the rules do not know may be a misspelling of one they do: one letter added, missing, changed, or two
+ * swapped, with the same first letter, in rule words of 6 letters and more (5 letters: swapped only). Two
+ * candidates are both kept, because reading a word in either way can only raise the urgency. A corrected
+ * word never plays a part in a negation. */
+#ifndef CP_SERVER_SAFETY_WORDS_H
+#define CP_SERVER_SAFETY_WORDS_H
+
+#include "server/safety_text.h"
+
+#include <stdint.h>
+
+#define CP_WORD_UNKNOWN 0 /* ids start at 1 */
+
+/* What the rule file's "language" part says about a word; a bit set. */
+enum {
+    CP_ROLE_IGNORED = 1,  /* passed over on both sides: "my", "really" */
+    CP_ROLE_BRIDGE = 2,   /* may stand between a negator and a phrase: "no signs of ..." */
+    CP_ROLE_BREAKER = 4,  /* after a phrase it undoes the negation: "no chest pain is worse" */
+    CP_ROLE_NEGATIVE = 8, /* a phrase with it is never negated: "cant breathe" */
+    CP_ROLE_LINK = 16,    /* carries a negation on: "no chest pain or ..." */
+    CP_ROLE_KNOWN = 32,   /* a real word, not somebody's misspelling: "prison" for "poison" */
+};
+
+typedef struct cp_vocabulary_word {
+    char text[CP_WORD_CAP];
+    uint8_t n, roles;
+    int32_t meaning; /* the id phrases use: its own, or that of the word it stands for */
+} cp_vocabulary_word;
+
+typedef struct cp_vocabulary {
+    cp_vocabulary_word *words; /* [n + 1], words[0] unused */
+    size_t n, cap;
+    int32_t *slots; /* [n_slots] open addressing, 0 is empty; n_slots is a power of two */
+    size_t n_slots;
+    int32_t *by_start; /* ids that a misspelling may mean, by first letter and length */
+    uint32_t first_at[26][CP_WORD_CAP + 2];
+} cp_vocabulary;
+
+typedef struct cp_reading {
+    int32_t id, other; /* meanings; `other` is the second candidate of a misspelling, or unknown */
+    uint8_t roles;     /* of the word as written; a corrected word has CP_ROLE_IGNORED at most */
+    bool exact;        /* not a corrected misspelling */
+} cp_reading;
+
+void cp_vocabulary_deinit(cp_vocabulary *v);
+/* The id of the word, added when it is new; CP_WORD_UNKNOWN when there is no memory. */
+int32_t cp_vocabulary_add(cp_vocabulary *v, const cp_word *word);
+/* To be called once, after the last add; false when there is no memory. */
+bool cp_vocabulary_index_spelling(cp_vocabulary *v);
+cp_reading cp_vocabulary_read(const cp_vocabulary *v, const cp_word *word);
+
+#endif
