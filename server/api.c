@@ -1,0 +1,110 @@
+#include "server/api.h"
+
+#include "base/json_writer.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+static const char *state_word(const cp_triage *triage) {
+    switch (cp_triage_get_state(triage)) {
+    case CP_TRIAGE_LOADING:
+        return "loading";
+    case CP_TRIAGE_FAILED:
+        return "failed";
+    case CP_TRIAGE_READY:
+        break;
+    }
+    return "ok";
+}
+
+static void handle_triage(void *app, cp_http_request *request) {
+    cp_api *api = app;
+    cp_triage_handle(api->triage, request);
+}
+
+/* The process is alive: 200 in every state. */
+static void handle_health(void *app, cp_http_request *request) {
+    const cp_api *api = app;
+    const cp_backend *backend = cp_triage_backend(api->triage);
+    cp_json_writer w;
+    cp_json_writer_init(&w, &request->reply.body);
+    cp_json_open_object(&w);
+    cp_json_member_text(&w, "status", state_word(api->triage));
+    cp_json_member_text(&w, "env", cp_settings_word(api->settings, "APP_ENV"));
+    cp_json_member_text(&w, "version", CP_VERSION);
+    cp_json_member_text(&w, "llm_mode", backend->llm_mode);
+    cp_json_member_text(&w, "model", backend->model);
+    cp_json_close_object(&w);
+    cp_strbuf_putc(&request->reply.body, '\n');
+    request->reply.status = 200;
+}
+
+static void handle_ready(void *app, cp_http_request *request) {
+    const cp_api *api = app;
+    if (cp_triage_is_draining(api->triage)) {
+        cp_http_fail(request,
+                     &(cp_api_error){503, "draining", "the server is shutting down", NULL, 10});
+    } else if (cp_triage_get_state(api->triage) != CP_TRIAGE_READY) {
+        cp_http_fail(request,
+                     &(cp_api_error){503, "loading", "the model is being loaded", NULL, 5});
+    } else {
+        cp_strbuf_puts(&request->reply.body, "{\"status\":\"ready\"}\n");
+        request->reply.status = 200;
+    }
+}
+
+static void handle_metrics(void *app, cp_http_request *request) {
+    const cp_api *api = app;
+    const cp_backend *backend = cp_triage_backend(api->triage);
+    const cp_metrics_gauges gauges = {
+        .queued = cp_triage_n_queued(api->triage),
+        .running = cp_triage_n_running(api->triage),
+        .model_loaded = cp_triage_get_state(api->triage) == CP_TRIAGE_READY,
+        .llm_mode = backend->llm_mode,
+        .model = backend->model,
+    };
+    cp_metrics_append(api->metrics, &gauges, &request->reply.body);
+    request->reply.status = 200;
+    request->reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
+}
+
+static void on_done(void *app, const cp_http_request *request, double ms) {
+    const cp_api *api = app;
+    const char *route = request->route ? request->route->path : "other";
+    int status = request->reply.status;
+    bool probe = request->route && !request->route->is_post && status == 200;
+    cp_metrics_http(api->metrics, route, request->method, status, ms / 1e3);
+    cp_log(probe ? CP_LOG_DEBUG : CP_LOG_INFO, "request", CP_LOG_S("trace_id", request->trace_id),
+           CP_LOG_S("request_id", request->request_id), CP_LOG_S("route", route),
+           CP_LOG_I("status", status), CP_LOG_S("code", request->reply.code), CP_LOG_N("ms", ms),
+           CP_LOG_I("prompt_tokens", request->prompt_tokens),
+           CP_LOG_I("completion_tokens", request->completion_tokens));
+}
+
+static void on_tick(void *app) {
+    cp_api *api = app;
+    cp_triage_tick(api->triage);
+}
+
+static const cp_http_route routes[] = {
+    {.path = "/triage", .is_post = true, .handle = handle_triage},
+    {.path = "/health", .handle = handle_health},
+    {.path = "/ready", .handle = handle_ready},
+    {.path = "/metrics", .handle = handle_metrics},
+};
+
+cp_http_config cp_api_http_config(cp_api *api) {
+    const cp_settings *s = api->settings;
+    return (cp_http_config){
+        .host = s->host,
+        .port = (int)s->port,
+        .max_connections = (size_t)s->max_connections,
+        .header_timeout_s = s->header_timeout_s,
+        .body_timeout_s = s->body_timeout_s,
+        .idle_timeout_s = s->idle_timeout_s,
+        .routes = routes,
+        .n_routes = CP_COUNT_OF(routes),
+        .app = api,
+        .on_done = on_done,
+        .on_tick = on_tick,
+    };
+}

@@ -1,0 +1,19 @@
+/* The routes: /triage, /health, /ready, /metrics, and what is noted of every request (access line,
+ * metrics). The probes answer in the HTTP thread from a few atomics, whatever the model does. */
+#ifndef CP_SERVER_API_H
+#define CP_SERVER_API_H
+
+#include "server/metrics.h"
+#include "server/settings.h"
+#include "server/triage.h"
+
+typedef struct cp_api {
+    const cp_settings *settings;
+    cp_triage *triage;
+    cp_metrics *metrics;
+} cp_api;
+
+/* The HTTP configuration that serves `api`, which must outlive the server. */
+cp_http_config cp_api_http_config(cp_api *api);
+
+#endif

@@ -1,0 +1,183 @@
+/* `carepath serve`: reads the settings, opens the parts, listens, waits for a signal, stops in
+ * order. */
+#include "server/commands.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/api.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define POLL_MS        50
+#define CANCEL_LIMIT_S 10 /* for a generation to notice that it is cancelled */
+
+typedef struct serving {
+    cp_settings settings;
+    cp_metrics *metrics;
+    cp_triage *triage;
+    cp_http_server *http;
+    cp_api api;
+    int signals; /* a signalfd */
+} serving;
+
+static int print_markdown(void) {
+    cp_strbuf table;
+    cp_strbuf_init(&table, 65536);
+    cp_settings_append_markdown(&table);
+    fputs(cp_strbuf_text(&table), stdout);
+    cp_strbuf_deinit(&table);
+    return CP_EXIT_OK;
+}
+
+/* Before any thread starts, so that all inherit the mask and signals come to the descriptor only.
+ */
+static int take_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Memory holds patients' words: outside development nobody dumps or traces it. */
+static void protect_memory(const cp_settings *settings) {
+    if (settings->app_env == CP_ENV_DEVELOPMENT)
+        return;
+    const struct rlimit none = {0, 0};
+    if (prctl(PR_SET_DUMPABLE, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
+        cp_log(CP_LOG_WARN, "memory dumps cannot be switched off");
+}
+
+/* Waits up to `ms` for a signal; true when one came. */
+static bool wait_signal(const serving *s, int ms) {
+    struct signalfd_siginfo info;
+    struct pollfd look = {.fd = s->signals, .events = POLLIN};
+    if (poll(&look, 1, ms) <= 0)
+        return false;
+    return read(s->signals, &info, sizeof info) == (ssize_t)sizeof info;
+}
+
+static cp_status start(serving *s, cp_error *err) {
+    cp_status status = cp_metrics_create(&s->metrics, err);
+    if (status == CP_OK)
+        status = cp_triage_create(&s->settings, s->metrics, &s->triage, err);
+    if (status != CP_OK)
+        return status;
+    s->api = (cp_api){.settings = &s->settings, .triage = s->triage, .metrics = s->metrics};
+    cp_http_config config = cp_api_http_config(&s->api);
+    status = cp_http_server_start(&config, &s->http, err);
+    return status == CP_OK ? cp_triage_start(s->triage, err) : status;
+}
+
+static void greet(const serving *s) {
+    const char *address = cp_http_server_address(s->http);
+    const cp_backend *backend = cp_triage_backend(s->triage);
+    printf("listening on http://%s\n", address);
+    printf("%zu patients, %zu safety rules\n", cp_triage_n_patients(s->triage),
+           cp_triage_n_rules(s->triage));
+    if (backend->is_mock)
+        printf("LLM_MODE=mock: answers come from a template, no model\n");
+    else
+        printf("loading %s\n", backend->model);
+    printf("try: curl -s http://%s/triage -H 'Content-Type: application/json' -d "
+           "'{\"patient_mrn\":\"MRN-001\",\"query\":\"I have had a sore throat for two days\"}'\n",
+           address);
+    fflush(stdout);
+}
+
+/* Until a signal (true) or a model that cannot be loaded (false). */
+static bool serve(const serving *s) {
+    while (!wait_signal(s, POLL_MS))
+        if (cp_triage_get_state(s->triage) == CP_TRIAGE_FAILED)
+            return false;
+    return true;
+}
+
+/* Waits until everything accepted is answered; false when time is up or another signal came. */
+static bool wait_answered(const serving *s, int64_t seconds) {
+    uint64_t begun = cp_clock_ns();
+    while (cp_triage_n_unfinished(s->triage) > 0) {
+        if (cp_clock_ms_since(begun) > (double)seconds * 1e3)
+            return false;
+        if (wait_signal(s, POLL_MS))
+            return false;
+    }
+    return true;
+}
+
+/* Accepted work ends within the grace period, or is told that it cannot. False: the worker hangs.
+ */
+static bool drain(serving *s) {
+    cp_log(CP_LOG_INFO, "draining", CP_LOG_I("unfinished", cp_triage_n_unfinished(s->triage)));
+    cp_triage_drain(s->triage);
+    cp_http_server_drain(s->http);
+    if (wait_answered(s, s->settings.shutdown_grace_s))
+        return true;
+    cp_log(CP_LOG_WARN, "cancelling", CP_LOG_I("unfinished", cp_triage_n_unfinished(s->triage)));
+    cp_triage_cancel_all(s->triage);
+    return wait_answered(s, CANCEL_LIMIT_S);
+}
+
+/* Ends the process without waiting for a thread that cannot be stopped: a hung or loading worker.
+ */
+static void leave(int status) {
+    fflush(stdout);
+    _exit(status);
+}
+
+static int run(serving *s) {
+    cp_error err;
+    if (start(s, &err) != CP_OK) {
+        int status = cp_command_failed("serve", &err);
+        cp_http_server_stop(s->http);
+        s->http = NULL;
+        return status;
+    }
+    greet(s);
+    bool asked = serve(s);
+    if (!drain(s)) {
+        cp_log(CP_LOG_ERROR, "the model does not stop");
+        leave(CP_EXIT_FAILED);
+    }
+    cp_http_server_stop(s->http);
+    s->http = NULL;
+    if (asked && cp_triage_get_state(s->triage) == CP_TRIAGE_LOADING)
+        leave(CP_EXIT_OK);
+    if (!asked) {
+        fprintf(stderr, "carepath serve: the model cannot be loaded; the log above says why\n");
+        return CP_EXIT_FAILED;
+    }
+    cp_log(CP_LOG_INFO, "stopped");
+    return CP_EXIT_OK;
+}
+
+int cmd_serve(int argc, char **argv) {
+    serving s = {.signals = -1};
+    cp_error err;
+    bool markdown;
+    cp_args_result result = cp_settings_read(&s.settings, argc, argv, getenv, &markdown, &err);
+    if (result == CP_ARGS_BAD && err.status != CP_OK)
+        fprintf(stderr, "carepath serve: %s\n", err.message);
+    if (result != CP_ARGS_RUN)
+        return result == CP_ARGS_BAD ? CP_EXIT_USAGE : CP_EXIT_OK;
+    if (markdown)
+        return print_markdown();
+    cp_log_configure((cp_log_level)s.settings.log_level, (cp_log_format)s.settings.log_format);
+    protect_memory(&s.settings);
+    s.signals = take_signals();
+    int status = run(&s);
+    cp_triage_free(s.triage);
+    cp_metrics_free(s.metrics);
+    if (s.signals >= 0)
+        close(s.signals);
+    return status;
+}

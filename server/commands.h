@@ -1,0 +1,9 @@
+/* The subcommands that live in this folder, for cli/main.c. */
+#ifndef CP_SERVER_COMMANDS_H
+#define CP_SERVER_COMMANDS_H
+
+/* `carepath serve`: argv[0] is the subcommand's name. Returns the exit status: 0 after a clean
+ * stop, 1 when it could not start or its model could not be loaded, 2 for a wrong setting. */
+int cmd_serve(int argc, char **argv);
+
+#endif

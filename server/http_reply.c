@@ -1,0 +1,68 @@
+#include "server/http_reply.h"
+
+#include "base/json_writer.h"
+
+#define MAX_REPLY_BYTES ((size_t)8 << 20)
+
+void cp_http_reply_init(cp_http_reply *reply) {
+    *reply = (cp_http_reply){.content_type = "application/json"};
+    cp_strbuf_init(&reply->body, MAX_REPLY_BYTES);
+}
+
+void cp_http_reply_deinit(cp_http_reply *reply) {
+    cp_strbuf_deinit(&reply->body);
+}
+
+static const char *error_type(int status) {
+    switch (status) {
+    case 404:
+        return "not_found_error";
+    case 503:
+        return "unavailable_error";
+    case 504:
+        return "timeout_error";
+    default:
+        return status < 500 ? "invalid_request_error" : "server_error";
+    }
+}
+
+const char *cp_http_reason(int status) {
+    switch (status) {
+    case 408:
+        return "Request Timeout";
+    case 413:
+        return "Content Too Large";
+    default:
+        return "Error";
+    }
+}
+
+void cp_api_error_append(cp_strbuf *out, const cp_api_error *error, const char *trace_id,
+                         const char *request_id) {
+    cp_json_writer w;
+    cp_json_writer_init(&w, out);
+    cp_json_open_object(&w);
+    cp_json_key(&w, "error");
+    cp_json_open_object(&w);
+    cp_json_member_text(&w, "type", error_type(error->status));
+    cp_json_member_text(&w, "code", error->code);
+    cp_json_member_text(&w, "message", error->message);
+    cp_json_member_text(&w, "param", error->param);
+    cp_json_member_text(&w, "request_id", request_id);
+    cp_json_close_object(&w);
+    cp_json_member_text(&w, "trace_id", trace_id);
+    cp_json_close_object(&w);
+    cp_strbuf_putc(out, '\n');
+}
+
+void cp_http_reply_error(cp_http_reply *reply, const cp_api_error *error, const char *trace_id,
+                         const char *request_id) {
+    cp_strbuf_clear(&reply->body);
+    reply->status = error->status;
+    reply->content_type = "application/json";
+    reply->code = error->code;
+    reply->retry_after_s = error->retry_after_s;
+    cp_api_error_append(&reply->body, error, trace_id, request_id);
+    if (reply->body.failed != CP_OK)
+        cp_strbuf_clear(&reply->body);
+}

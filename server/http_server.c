@@ -1,0 +1,403 @@
+#include "server/http_server.h"
+
+#include "base/clock.h"
+#include "server/http_connections.h"
+#include "server/http_guard.h"
+#include "server/http_listen.h"
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define POOL_BYTES        ((size_t)48 << 10) /* a connection's headers and buffers */
+#define MAX_DISCARD_BYTES ((size_t)1 << 20)  /* of a body that is refused anyway */
+#define LAST_ANSWERS_MS   2000
+
+struct cp_http_server {
+    cp_http_config config;
+    struct MHD_Daemon *daemon;
+    cp_connections *connections;
+    char address[CP_HTTP_ADDRESS_CAP];
+    atomic_bool draining;
+    atomic_int n_active; /* requests whose headers are complete */
+};
+
+/* A request with what the library needs for it. */
+typedef struct exchange {
+    cp_http_request request; /* first: handlers hold a pointer to it */
+    cp_http_server *server;
+    struct MHD_Connection *mhd;
+    cp_connection *connection;
+    int fd;
+    char uri[CP_HTTP_MAX_URI_BYTES + 2]; /* one more than the longest, to see that it is longer */
+    size_t n_discarded;
+    bool begun;     /* headers checked */
+    bool handled;   /* the handler was called, or nothing is left to handle */
+    bool deferred;  /* the answer comes by cp_http_finish */
+    bool answered;  /* queued with the library */
+    bool too_large; /* the body, found while it came in */
+} exchange;
+
+static exchange *exchange_of(const cp_http_request *request) {
+    return (exchange *)(uintptr_t)request;
+}
+
+static cp_connection *connection_of(struct MHD_Connection *mhd) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static int socket_of(struct MHD_Connection *mhd) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+/* ---- routing --------------------------------------------------------------------------------- */
+
+static const cp_api_error too_large = {
+    .status = 413,
+    .code = "body_too_large",
+    .message = "the body is larger than 65536 bytes",
+};
+
+/* The path of "/a?b" and of "http://host/a", as it came: nothing is decoded, so an escaped NUL or
+ * line end matches no route. */
+static cp_str path_of(const char *uri) {
+    if (strncasecmp(uri, "http://", 7) == 0)
+        uri += 7 + strcspn(uri + 7, "/");
+    return (cp_str){uri, strcspn(uri, "?")};
+}
+
+static const cp_http_route *find_route(const cp_http_config *config, const char *uri) {
+    cp_str path = path_of(uri);
+    for (size_t i = 0; i < config->n_routes; i++)
+        if (cp_str_is(path, config->routes[i].path))
+            return &config->routes[i];
+    return NULL;
+}
+
+static bool method_fits(const cp_http_route *route, const char *method) {
+    if (route->is_post)
+        return strcmp(method, "POST") == 0;
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
+/* What can be refused from the headers alone; false when there is nothing. */
+static bool refuse_early(exchange *x, const cp_http_framing *framing) {
+    cp_http_request *request = &x->request;
+    cp_api_error error = {0};
+    request->route = find_route(&x->server->config, x->uri);
+    if (framing->status) {
+        error = (cp_api_error){framing->status, framing->code, framing->message, NULL, 0};
+        request->reply.close = true;
+    } else if (!request->route) {
+        error = (cp_api_error){404, "not_found", "there is nothing at this path", NULL, 0};
+    } else if (!method_fits(request->route, request->method)) {
+        error = (cp_api_error){405, "method_not_allowed", "this path has other methods", NULL, 0};
+        request->reply.allow = request->route->is_post ? "POST" : "GET, HEAD";
+    } else if (framing->content_length > CP_HTTP_MAX_BODY_BYTES) {
+        error = too_large;
+    } else if (request->route->is_post && !framing->is_json) {
+        error = (cp_api_error){415, "media_type", "Content-Type must be application/json", NULL, 0};
+    }
+    if (error.status)
+        cp_http_fail(request, &error);
+    return error.status != 0;
+}
+
+/* ---- answering ------------------------------------------------------------------------------- */
+
+static struct MHD_Response *make_response(cp_strbuf *body) {
+    size_t n = body->n;
+    char *data = cp_strbuf_take(body);
+    if (!data)
+        return NULL;
+    struct MHD_Response *response = MHD_create_response_from_buffer(n, data, MHD_RESPMEM_MUST_FREE);
+    if (!response)
+        free(data);
+    return response;
+}
+
+static bool add_headers(const exchange *x, struct MHD_Response *response) {
+    const cp_http_reply *reply = &x->request.reply;
+    char seconds[16];
+    snprintf(seconds, sizeof seconds, "%d", reply->retry_after_s);
+    bool close = reply->close || atomic_load(&x->server->draining);
+    return MHD_add_response_header(response, "Content-Type", reply->content_type) &&
+           MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") &&
+           MHD_add_response_header(response, "Cache-Control", "no-store") &&
+           MHD_add_response_header(response, "X-Request-Id", x->request.request_id) &&
+           MHD_add_response_header(response, "X-Trace-Id", x->request.trace_id) &&
+           (!reply->allow || MHD_add_response_header(response, "Allow", reply->allow)) &&
+           (!reply->retry_after_s || MHD_add_response_header(response, "Retry-After", seconds)) &&
+           (!close || MHD_add_response_header(response, "Connection", "close"));
+}
+
+static enum MHD_Result answer(exchange *x) {
+    struct MHD_Response *response = make_response(&x->request.reply.body);
+    if (!response)
+        return MHD_NO;
+    enum MHD_Result result = MHD_NO;
+    if (add_headers(x, response) &&
+        cp_connections_enter(x->server->connections, x->connection, CP_PHASE_SENDING))
+        result = MHD_queue_response(x->mhd, (unsigned)x->request.reply.status, response);
+    MHD_destroy_response(response);
+    x->answered = result == MHD_YES;
+    return result;
+}
+
+/* An answer before the body has come: the connection cannot be used again, since nobody knows where
+ * the next request would begin. */
+static enum MHD_Result answer_early(exchange *x) {
+    x->request.reply.close = true;
+    x->handled = true;
+    cp_connections_drain_later(x->server->connections, x->connection);
+    return answer(x);
+}
+
+/* ---- a request's life ------------------------------------------------------------------------ */
+
+/* The request line is there. What is returned becomes the library's pointer for this request. */
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd) {
+    cp_http_server *server = cls;
+    cp_connection *connection = connection_of(mhd);
+    exchange *x = connection ? calloc(1, sizeof *x) : NULL;
+    if (!x)
+        return NULL;
+    x->server = server;
+    x->mhd = mhd;
+    x->connection = connection;
+    x->fd = socket_of(mhd);
+    x->request.received_ns = cp_clock_ns();
+    memcpy(x->uri, uri, strnlen(uri, sizeof x->uri - 1));
+    cp_strbuf_init(&x->request.body, CP_HTTP_MAX_BODY_BYTES);
+    cp_http_reply_init(&x->request.reply);
+    cp_http_id_trace(NULL, x->request.trace_id);
+    cp_http_id_request(NULL, x->request.trace_id, x->request.request_id);
+    (void)cp_connections_enter(server->connections, connection, CP_PHASE_HEADERS);
+    return x;
+}
+
+static enum MHD_Result on_headers(exchange *x, const char *method, const char *version) {
+    cp_http_framing framing;
+    x->begun = true;
+    atomic_fetch_add(&x->server->n_active, 1);
+    snprintf(x->request.method, sizeof x->request.method, "%s", method);
+    cp_http_guard_check(x->mhd, x->uri, version, &framing);
+    cp_http_id_trace(framing.traceparent, x->request.trace_id);
+    cp_http_id_request(framing.request_id, x->request.trace_id, x->request.request_id);
+    x->request.received_ns = cp_clock_ns();
+    if (!cp_connections_enter(x->server->connections, x->connection, CP_PHASE_BODY))
+        return MHD_NO;
+    if (!refuse_early(x, &framing))
+        return MHD_YES;
+    x->handled = true;
+    /* Without a body the library calls again at once, and the connection lives on. */
+    return framing.has_body || framing.status ? answer_early(x) : MHD_YES;
+}
+
+/* Too much: the library takes no answer in the middle of a body, so the rest of a moderate excess
+ * is read and thrown away; beyond that the answer is written by hand. */
+static enum MHD_Result on_body(exchange *x, const char *data, size_t n) {
+    if (!x->too_large && x->request.body.n + n <= CP_HTTP_MAX_BODY_BYTES) {
+        cp_strbuf_append(&x->request.body, data, n);
+        return MHD_YES;
+    }
+    x->too_large = true;
+    x->n_discarded += n;
+    if (x->n_discarded <= MAX_DISCARD_BYTES)
+        return MHD_YES;
+    cp_socket_send_error(x->fd, too_large.status, too_large.code, too_large.message);
+    cp_connections_drain_later(x->server->connections, x->connection);
+    x->request.reply.status = too_large.status;
+    x->answered = true;
+    return MHD_NO;
+}
+
+static enum MHD_Result on_complete(exchange *x) {
+    const cp_http_config *config = &x->server->config;
+    if (!cp_connections_enter(x->server->connections, x->connection, CP_PHASE_HANDLING))
+        return MHD_NO;
+    x->handled = true;
+    if (x->too_large) {
+        cp_http_fail(&x->request, &too_large);
+    } else if (x->request.body.failed != CP_OK) {
+        const cp_api_error error = {503, "no_memory", "the server is short of memory", NULL, 1};
+        cp_http_fail(&x->request, &error);
+    } else {
+        x->request.route->handle(config->app, &x->request);
+    }
+    return x->deferred ? MHD_YES : answer(x);
+}
+
+/* Called with the headers, then for each part of the body, then once more; and again when resumed.
+ */
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *n_data, void **request_state) {
+    exchange *x = *request_state;
+    (void)cls, (void)mhd, (void)url;
+    if (!x)
+        return MHD_NO;
+    if (!x->begun)
+        return on_headers(x, method, version);
+    if (*n_data > 0) {
+        size_t n = *n_data;
+        *n_data = 0;
+        return on_body(x, data, n);
+    }
+    return x->handled ? answer(x) : on_complete(x);
+}
+
+/* The status to be told: ours, the library's own (400 for a malformed line), 408 when the reaper
+ * ended it, or 499. */
+static int final_status(const exchange *x, bool given_up, bool completed) {
+    if (x->answered)
+        return completed || x->too_large ? x->request.reply.status : CP_HTTP_CLIENT_GONE;
+    if (given_up)
+        return 408;
+#if MHD_VERSION >= 0x00097200
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
+    if (completed && info && info->http_status)
+        return (int)info->http_status;
+#endif
+    return CP_HTTP_CLIENT_GONE;
+}
+
+static void on_over(void *cls, struct MHD_Connection *mhd, void **request_state,
+                    enum MHD_RequestTerminationCode why) {
+    cp_http_server *server = cls;
+    exchange *x = *request_state;
+    (void)mhd;
+    *request_state = NULL;
+    if (!x)
+        return;
+    bool alive = cp_connections_enter(server->connections, x->connection, CP_PHASE_IDLE);
+    x->request.reply.status = final_status(x, !alive, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    if (server->config.on_done)
+        server->config.on_done(server->config.app, &x->request,
+                               cp_clock_ms_since(x->request.received_ns));
+    if (x->begun)
+        atomic_fetch_sub(&server->n_active, 1);
+    cp_strbuf_deinit(&x->request.body);
+    cp_http_reply_deinit(&x->request.reply);
+    free(x);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode what) {
+    cp_http_server *server = cls;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = cp_connections_add(server->connections, socket_of(mhd));
+    } else if (*context) {
+        cp_connections_remove(server->connections, *context);
+        *context = NULL;
+    }
+}
+
+/* Paths and arguments stay as they came. */
+static size_t keep_escapes(void *cls, struct MHD_Connection *mhd, char *text) {
+    (void)cls, (void)mhd;
+    return strlen(text);
+}
+
+/* ---- for handlers ---------------------------------------------------------------------------- */
+
+void cp_http_fail(cp_http_request *request, const cp_api_error *error) {
+    cp_http_reply_error(&request->reply, error, request->trace_id, request->request_id);
+}
+
+void cp_http_defer(cp_http_request *request) {
+    exchange *x = exchange_of(request);
+    x->deferred = true;
+    MHD_suspend_connection(x->mhd);
+}
+
+void cp_http_finish(cp_http_request *request) {
+    MHD_resume_connection(exchange_of(request)->mhd);
+}
+
+bool cp_http_client_gone(const cp_http_request *request) {
+    return cp_socket_peer_gone(exchange_of(request)->fd);
+}
+
+/* ---- the server ------------------------------------------------------------------------------ */
+
+static void on_reaper_tick(void *user) {
+    cp_http_server *server = user;
+    if (server->config.on_tick)
+        server->config.on_tick(server->config.app);
+}
+
+static struct MHD_Daemon *start_daemon(cp_http_server *server, int fd) {
+    /* Time limits are the reaper's; the library writes no log, which could quote a request. */
+    unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_NOTIFY_COMPLETED, on_over, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+        server, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)server->config.max_connections,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, MHD_OPTION_END);
+}
+
+cp_status cp_http_server_start(const cp_http_config *config, cp_http_server **out, cp_error *err) {
+    int fd = -1;
+    *out = NULL;
+    cp_http_server *server = calloc(1, sizeof *server);
+    if (!server)
+        return cp_error_no_memory(err, "the HTTP server");
+    server->config = *config;
+    cp_status status = cp_http_listen(config->host, config->port, &fd, server->address, err);
+    const cp_connections_config limits = {
+        .max_connections = config->max_connections,
+        .header_ns = (uint64_t)config->header_timeout_s * 1000000000u,
+        .body_ns = (uint64_t)config->body_timeout_s * 1000000000u,
+        .idle_ns = (uint64_t)config->idle_timeout_s * 1000000000u,
+        .on_tick = on_reaper_tick,
+        .user = server,
+    };
+    if (status == CP_OK)
+        status = cp_connections_create(&limits, &server->connections, err);
+    if (status == CP_OK) {
+        server->daemon = start_daemon(server, fd);
+        if (!server->daemon)
+            status = cp_error_set(err, CP_ERR_IO, "the HTTP library cannot start");
+    }
+    if (status == CP_OK) {
+        *out = server;
+        return CP_OK;
+    }
+    if (fd >= 0)
+        close(fd);
+    cp_connections_free(server->connections);
+    free(server);
+    return status;
+}
+
+const char *cp_http_server_address(const cp_http_server *server) {
+    return server->address;
+}
+
+void cp_http_server_drain(cp_http_server *server) {
+    atomic_store(&server->draining, true);
+}
+
+void cp_http_server_stop(cp_http_server *server) {
+    if (!server)
+        return;
+    uint64_t start = cp_clock_ns();
+    while (atomic_load(&server->n_active) > 0 && cp_clock_ms_since(start) < LAST_ANSWERS_MS)
+        usleep(5000);
+    MHD_stop_daemon(server->daemon);
+    cp_connections_free(server->connections);
+    free(server);
+}

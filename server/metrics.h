@@ -1,0 +1,43 @@
+/* What /metrics shows: a fixed registry of atomic counters, gauges and histograms.
+ *
+ * Every label's values are bounded and known here: an unknown route or status is "other", so
+ * nothing a client sends can grow the registry or appear in it. Any thread may observe; reading
+ * takes no lock, so a scrape sees each number whole but not all of the same instant. One registry a
+ * server. */
+#ifndef CP_SERVER_METRICS_H
+#define CP_SERVER_METRICS_H
+
+#include "base/strbuf.h"
+
+#include <stdint.h>
+
+typedef struct cp_metrics cp_metrics;
+
+cp_status cp_metrics_create(cp_metrics **out, cp_error *err) CP_MUST_CHECK;
+void cp_metrics_free(cp_metrics *metrics);
+
+/* A request is over. `route` NULL: other. */
+void cp_metrics_http(cp_metrics *metrics, const char *route, const char *method, int status,
+                     double seconds);
+
+typedef enum cp_acuity_source { CP_SOURCE_NONE, CP_SOURCE_RULES, CP_SOURCE_MODEL } cp_acuity_source;
+const char *cp_acuity_source_name(cp_acuity_source source); /* NULL for none */
+
+/* A triage was answered. */
+void cp_metrics_triage(cp_metrics *metrics, int acuity, cp_acuity_source source,
+                       uint64_t red_flags);
+void cp_metrics_generation(cp_metrics *metrics, uint64_t prompt_tokens, uint64_t completion_tokens,
+                           double prompt_seconds, double generate_seconds);
+void cp_metrics_queue_wait(cp_metrics *metrics, double seconds);
+
+/* What is known only when asked. */
+typedef struct cp_metrics_gauges {
+    uint64_t queued, running;
+    bool model_loaded;
+    const char *llm_mode, *model;
+} cp_metrics_gauges;
+
+/* Prometheus text format 0.0.4. */
+void cp_metrics_append(const cp_metrics *metrics, const cp_metrics_gauges *gauges, cp_strbuf *out);
+
+#endif

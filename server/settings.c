@@ -1,0 +1,221 @@
+#include "server/settings.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define AT(field) offsetof(cp_settings, field)
+#define TEXT(env_name, flag_name, field, value, about)                                             \
+    {.env = env_name,                                                                              \
+     .flag = flag_name,                                                                            \
+     .kind = CP_SETTING_TEXT,                                                                      \
+     .offset = AT(field),                                                                          \
+     .fallback = value,                                                                            \
+     .help = about}
+#define NUMBER(env_name, flag_name, field, value, low, high, about)                                \
+    {.env = env_name,                                                                              \
+     .flag = flag_name,                                                                            \
+     .kind = CP_SETTING_INT,                                                                       \
+     .offset = AT(field),                                                                          \
+     .fallback = value,                                                                            \
+     .lo = low,                                                                                    \
+     .hi = high,                                                                                   \
+     .help = about}
+#define CHOICE(env_name, flag_name, field, value, words, about)                                    \
+    {.env = env_name,                                                                              \
+     .flag = flag_name,                                                                            \
+     .kind = CP_SETTING_CHOICE,                                                                    \
+     .offset = AT(field),                                                                          \
+     .fallback = value,                                                                            \
+     .choices = words,                                                                             \
+     .help = about}
+
+/* The words of APP_ENV, LOG_LEVEL and LOG_FORMAT stand in the order of their enums. */
+static const cp_setting table[] = {
+    TEXT("LLM_MODE", "llm-mode", llm_mode, "mock",
+         "mock, a model's name (a folder in MODEL_CACHE_DIR; qwen is Qwen3-4B-Thinking-2507), or a "
+         "path to a model folder"),
+    TEXT("MODEL_CACHE_DIR", "model-cache-dir", model_cache_dir, "models",
+         "Folder that holds the model folders"),
+    CHOICE("APP_ENV", "app-env", app_env, "development", "development|staging|production",
+           "Outside development memory cannot be dumped or traced"),
+    TEXT("HOST", "host", host, "127.0.0.1", "Address to listen on"),
+    NUMBER("PORT", "port", port, "8002", 0, 65535, "Port to listen on; 0 takes any free one"),
+    CHOICE("LOG_LEVEL", "log-level", log_level, "info", "debug|info|warn|error|off",
+           "Least level that is logged"),
+    CHOICE("LOG_FORMAT", "log-format", log_format, "text", "text|json", "Form of a log line"),
+    NUMBER("THREADS", "threads", threads, "0", 0, 1024,
+           "Threads of the engine; 0 is one a processor"),
+    TEXT("DATA_DIR", "data-dir", data_dir, "data",
+         "Folder with synthetic/ (patients) and triage/ (rules)"),
+    NUMBER("CONTEXT_TOKENS", "context-tokens", context_tokens, "4096", 64, 262144,
+           "Most tokens of prompt and answer together"),
+    NUMBER("MAX_NEW_TOKENS", "max-new-tokens", max_new_tokens, "1024", 1, 131072,
+           "Most tokens of an answer, thinking included; a request may ask for fewer"),
+    NUMBER("QUEUE_MAX", "queue-max", queue_max, "8", 1, 1024,
+           "Requests that may wait for the model; more get 503"),
+    NUMBER("MAX_CONNECTIONS", "max-connections", max_connections, "512", 16, 16384,
+           "Open connections; near the limit those that send nothing are closed"),
+    NUMBER("REQUEST_TIMEOUT_S", "request-timeout-s", request_timeout_s, "300", 1, 3600,
+           "Seconds from accepting a triage to its answer; then 504"),
+    NUMBER("HEADER_TIMEOUT_S", "header-timeout-s", header_timeout_s, "10", 1, 600,
+           "Seconds a client has to send a request's headers"),
+    NUMBER("BODY_TIMEOUT_S", "body-timeout-s", body_timeout_s, "20", 1, 600,
+           "Seconds a client has to send a body, and to take the answer"),
+    NUMBER("IDLE_TIMEOUT_S", "idle-timeout-s", idle_timeout_s, "30", 1, 600,
+           "Seconds a connection may rest between requests"),
+    NUMBER("SHUTDOWN_GRACE_S", "shutdown-grace-s", shutdown_grace_s, "30", 0, 3600,
+           "Seconds that accepted work may go on after SIGTERM"),
+};
+
+const cp_setting *cp_settings_table(size_t *n) {
+    *n = CP_COUNT_OF(table);
+    return table;
+}
+
+/* The n-th word of "a|b|c", or a NULL run. */
+static cp_str choice_word(const char *choices, int64_t n) {
+    const char *word = choices;
+    for (; n > 0 && word; n--) {
+        word = strchr(word, '|');
+        word = word ? word + 1 : NULL;
+    }
+    return word ? (cp_str){word, strcspn(word, "|")} : (cp_str){NULL, 0};
+}
+
+static bool choice_find(const char *choices, const char *word, int64_t *out) {
+    for (int64_t i = 0;; i++) {
+        cp_str choice = choice_word(choices, i);
+        if (!choice.data)
+            return false;
+        if (choice.n == strlen(word) && strncasecmp(choice.data, word, choice.n) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+}
+
+/* Stores `value`; `name` is what the user wrote: PORT or --port. */
+static cp_status store(cp_settings *settings, const cp_setting *row, const char *name,
+                       const char *value, cp_error *err) {
+    void *target = (char *)settings + row->offset;
+    switch (row->kind) {
+    case CP_SETTING_TEXT:
+        if (!*value)
+            return cp_error_set(err, CP_ERR_USAGE, "%s is empty, expected a text", name);
+        *(const char **)target = value;
+        return CP_OK;
+    case CP_SETTING_INT:
+        if (!cp_args_int(value, (double)row->lo, (double)row->hi, target))
+            return cp_error_set(err, CP_ERR_USAGE,
+                                "%s is \"%s\", expected an integer from %lld to %lld", name, value,
+                                (long long)row->lo, (long long)row->hi);
+        return CP_OK;
+    case CP_SETTING_CHOICE:
+        if (!choice_find(row->choices, value, target))
+            return cp_error_set(err, CP_ERR_USAGE, "%s is \"%s\", expected one of %s", name, value,
+                                row->choices);
+        return CP_OK;
+    }
+    return cp_error_set(err, CP_ERR_USAGE, "%s has no kind", name);
+}
+
+cp_status cp_settings_from_env(cp_settings *out, cp_getenv *get, cp_error *err) {
+    cp_status status = CP_OK;
+    *out = (cp_settings){0};
+    for (size_t i = 0; i < CP_COUNT_OF(table) && status == CP_OK; i++) {
+        const char *value = get(table[i].env);
+        bool given = value && *value;
+        status = store(out, &table[i], table[i].env, given ? value : table[i].fallback, err);
+    }
+    return status;
+}
+
+const char *cp_settings_word(const cp_settings *settings, const char *env) {
+    static const char *const words[][5] = {
+        {"development", "staging", "production"},
+        {"debug", "info", "warn", "error", "off"},
+        {"text", "json"},
+    };
+    if (strcmp(env, "APP_ENV") == 0)
+        return words[0][settings->app_env];
+    if (strcmp(env, "LOG_LEVEL") == 0)
+        return words[1][settings->log_level];
+    return strcmp(env, "LOG_FORMAT") == 0 ? words[2][settings->log_format] : "";
+}
+
+/* What --help shows for a row: "Port to listen on; 0 takes any free one [PORT, 8002]". */
+static void help_line(const cp_setting *row, char *out, size_t cap) {
+    snprintf(out, cap, "%s [%s, %s]", row->help, row->env, row->fallback);
+}
+
+static const char *value_word(const cp_setting *row) {
+    if (row->kind == CP_SETTING_CHOICE)
+        return "WORD";
+    return row->kind == CP_SETTING_INT ? "N" : "TEXT";
+}
+
+cp_args_result cp_settings_read(cp_settings *out, int argc, char **argv, cp_getenv *get,
+                                bool *markdown, cp_error *err) {
+    static char help[CP_COUNT_OF(table)][256];
+    const char *given[CP_COUNT_OF(table)] = {NULL};
+    cp_arg args[CP_COUNT_OF(table) + 1];
+    *markdown = false;
+    *err = (cp_error){0};
+    for (size_t i = 0; i < CP_COUNT_OF(table); i++) {
+        help_line(&table[i], help[i], sizeof help[i]);
+        args[i] = (cp_arg){.name = table[i].flag,
+                           .kind = CP_ARG_TEXT,
+                           .target = &given[i],
+                           .value = value_word(&table[i]),
+                           .help = help[i]};
+    }
+    args[CP_COUNT_OF(table)] = (cp_arg){.name = "settings-markdown",
+                                        .kind = CP_ARG_FLAG,
+                                        .target = markdown,
+                                        .help = "Print this table as Markdown and stop"};
+    const cp_command_line line = {
+        .usage = "carepath serve [--llm-mode mock|NAME|PATH] [--port N] [...]",
+        .summary = "Answers POST /triage, GET /health, /ready and /metrics over HTTP. Each setting "
+                   "is read from its\nflag, else from the environment variable in brackets, else "
+                   "from the default behind it.",
+        .args = args,
+        .n_args = CP_COUNT_OF(args),
+    };
+    cp_args_result result = cp_args_parse(&line, argc, argv);
+    if (result != CP_ARGS_RUN || *markdown)
+        return result;
+    if (cp_settings_from_env(out, get, err) != CP_OK)
+        return CP_ARGS_BAD;
+    for (size_t i = 0; i < CP_COUNT_OF(table); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "--%s", table[i].flag);
+        if (given[i] && store(out, &table[i], name, given[i], err) != CP_OK)
+            return CP_ARGS_BAD;
+    }
+    return CP_ARGS_RUN;
+}
+
+static void append_values(cp_strbuf *out, const cp_setting *row) {
+    if (row->kind == CP_SETTING_INT)
+        cp_strbuf_printf(out, "%lld to %lld", (long long)row->lo, (long long)row->hi);
+    else if (row->kind == CP_SETTING_TEXT)
+        cp_strbuf_puts(out, "text");
+    else
+        for (const char *c = row->choices; *c; c++)
+            cp_strbuf_puts(out, *c == '|' ? ", " : (char[]){*c, '\0'});
+}
+
+void cp_settings_append_markdown(cp_strbuf *out) {
+    cp_strbuf_puts(out,
+                   "| variable | flag | values | default | meaning |\n|---|---|---|---|---|\n");
+    for (size_t i = 0; i < CP_COUNT_OF(table); i++) {
+        const cp_setting *row = &table[i];
+        cp_strbuf_printf(out, "| `%s` | `--%s` | ", row->env, row->flag);
+        append_values(out, row);
+        cp_strbuf_printf(out, " | `%s` | %s |\n", row->fallback, row->help);
+    }
+}

@@ -1,0 +1,61 @@
+/* Every setting of the server: one table with environment variable, flag, range, default and help
+ * line.
+ *
+ * Read once at start, environment first and flags over it, into a struct that nobody changes
+ * afterwards; nothing else in the server reads the environment. An empty variable counts as unset.
+ * --help, the README's table and the tests are made from the same table. Texts are borrowed from
+ * the environment, argv or the table, all of which live as long as the process. */
+#ifndef CP_SERVER_SETTINGS_H
+#define CP_SERVER_SETTINGS_H
+
+#include "base/args.h"
+#include "base/strbuf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum cp_app_env { CP_ENV_DEVELOPMENT, CP_ENV_STAGING, CP_ENV_PRODUCTION } cp_app_env;
+
+typedef struct cp_settings {
+    const char *llm_mode, *model_cache_dir, *data_dir, *host;
+    int64_t app_env;               /* cp_app_env */
+    int64_t log_level, log_format; /* cp_log_level, cp_log_format */
+    int64_t port, threads, context_tokens, max_new_tokens;
+    int64_t queue_max, max_connections;
+    int64_t request_timeout_s, header_timeout_s, body_timeout_s, idle_timeout_s, shutdown_grace_s;
+} cp_settings;
+
+typedef enum cp_setting_kind {
+    CP_SETTING_TEXT,   /* not empty */
+    CP_SETTING_INT,    /* lo..hi */
+    CP_SETTING_CHOICE, /* one of `choices`, any case; stored as its place in the list */
+} cp_setting_kind;
+
+typedef struct cp_setting {
+    const char *env, *flag;
+    cp_setting_kind kind;
+    size_t offset; /* in cp_settings */
+    const char *fallback;
+    int64_t lo, hi;
+    const char *choices; /* "text|json" */
+    const char *help;
+} cp_setting;
+
+const cp_setting *cp_settings_table(size_t *n);
+/* The word for a choice: cp_settings_word(settings, "APP_ENV") is "production". "" for other kinds.
+ */
+const char *cp_settings_word(const cp_settings *settings, const char *env);
+
+typedef char *cp_getenv(const char *name);
+/* Defaults and environment alone. */
+cp_status cp_settings_from_env(cp_settings *out, cp_getenv *get, cp_error *err) CP_MUST_CHECK;
+/* The whole of it, --help and --settings-markdown (*markdown) included. CP_ARGS_BAD: either
+ * the line is already on stderr and err->status is CP_OK, or err holds the sentence. */
+cp_args_result cp_settings_read(cp_settings *out, int argc, char **argv, cp_getenv *get,
+                                bool *markdown, cp_error *err) CP_MUST_CHECK;
+
+/* The table as Markdown, one line a setting. */
+void cp_settings_append_markdown(cp_strbuf *out);
+
+#endif
