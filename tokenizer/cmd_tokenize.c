@@ -277,15 +277,28 @@ static cp_status run(tokenize *t, cp_error *err) {
 int cmd_tokenize(int argc, char **argv) {
     tokenize t = {.model = NULL};
     const cp_arg args[] = {
-        {"model", CP_ARG_TEXT, &t.model, "DIR", "folder with tokenizer.json", 0, 0},
-        {"decode", CP_ARG_FLAG, &t.decode, NULL, "{\"ids\": [...]} to {\"text\": \"...\"}", 0, 0},
-        {"chat", CP_ARG_FLAG, &t.chat, NULL,
-         "{\"messages\": [...], \"enable_thinking\", \"add_generation_prompt\"} to prompt and ids",
-         0, 0},
-        {"parse-special", CP_ARG_FLAG, &t.parse_special, NULL,
-         "special tokens in texts and messages count as such", 0, 0},
-        {"no-special", CP_ARG_FLAG, &t.no_special, NULL, "leave special tokens out when decoding",
-         0, 0},
+        {.name = "model",
+         .kind = CP_ARG_TEXT,
+         .target = &t.model,
+         .value = "DIR",
+         .help = "folder with tokenizer.json"},
+        {.name = "decode",
+         .kind = CP_ARG_FLAG,
+         .target = &t.decode,
+         .help = "{\"ids\": [...]} to {\"text\": \"...\"}"},
+        {.name = "chat",
+         .kind = CP_ARG_FLAG,
+         .target = &t.chat,
+         .help = "{\"messages\": [...], \"enable_thinking\", \"add_generation_prompt\"} to prompt "
+                 "and ids"},
+        {.name = "parse-special",
+         .kind = CP_ARG_FLAG,
+         .target = &t.parse_special,
+         .help = "special tokens in texts and messages count as such"},
+        {.name = "no-special",
+         .kind = CP_ARG_FLAG,
+         .target = &t.no_special,
+         .help = "leave special tokens out when decoding"},
     };
     const cp_command_line line = {
         .usage =
