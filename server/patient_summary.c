@@ -2,18 +2,20 @@
 
 #include "base/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_ENCOUNTERS   5
-#define MAX_DOCUMENTS    10
-#define OLDEST_TOLD_AGE  89 /* HIPAA Safe Harbor: older ages are one group */
-#define TERM_DAYS        280
-#define OVERDUE_DAYS     21 /* later than this after the due date the pregnancy is over */
-#define LEFT_OUT_BYTES   32 /* room kept for "(N more not shown)" */
-#define ENTRY_MAX_BYTES  2048
+#define MAX_ENCOUNTERS  5
+#define MAX_DOCUMENTS   10
+#define OLDEST_TOLD_AGE 89 /* HIPAA Safe Harbor: older ages are one group */
+#define TERM_DAYS       280
+#define OVERDUE_DAYS    21 /* later than this after the due date the pregnancy is over */
+#define LEFT_OUT_BYTES  32 /* room kept for "(N more not shown)" */
+#define ENTRY_MAX_BYTES 2048
 
-/* ---- dates ------------------------------------------------------------------------------------- */
+/* ---- dates -------------------------------------------------------------------------------------
+ */
 
 typedef struct day {
     int year, month, day;
@@ -39,7 +41,8 @@ static int months_between(day from, day to) {
     return (to.year - from.year) * 12 + to.month - from.month - (to.day < from.day);
 }
 
-/* ---- facts ------------------------------------------------------------------------------------- */
+/* ---- facts -------------------------------------------------------------------------------------
+ */
 
 /* NULL when absent or not a string. */
 static const char *text_of(const cJSON *object, const char *key) {
@@ -47,7 +50,8 @@ static const char *text_of(const cJSON *object, const char *key) {
     return cJSON_IsString(member) && member->valuestring[0] ? member->valuestring : NULL;
 }
 
-/* Weeks of pregnancy at `today`; -1 when there is no due date, 0 weeks or less, or term is long over. */
+/* Weeks of pregnancy at `today`; -1 when there is no due date, 0 weeks or less, or term is long
+ * over. */
 static int weeks_pregnant(const cJSON *patient, const char *today) {
     day due, now;
     if (!parse_day(text_of(patient, "due_date"), &due) || !parse_day(today, &now))
@@ -81,7 +85,8 @@ cp_patient_facts cp_patient_facts_of(const cp_patient_record *record, const char
     return facts;
 }
 
-/* ---- writing within a limit -------------------------------------------------------------------- */
+/* ---- writing within a limit --------------------------------------------------------------------
+ */
 
 /* One section: its entries may fill `out` up to `limit` bytes. */
 typedef struct section {
@@ -92,7 +97,8 @@ typedef struct section {
     size_t n_written, n_left_out;
 } section;
 
-/* Control characters and runs of white space become one space: a line of the summary is one line. */
+/* Control characters and runs of white space become one space: a line of the summary is one line.
+ */
 static void append_clean(cp_strbuf *out, const char *text) {
     bool space = false, started = false;
     for (; text && *text; text++) {
@@ -108,7 +114,8 @@ static void append_clean(cp_strbuf *out, const char *text) {
     }
 }
 
-/* Writes the entry whole, or counts it as left out; after one is left out so are all that follow. */
+/* Writes the entry whole, or counts it as left out; after one is left out so are all that follow.
+ */
 static void add_entry(section *s, const cp_strbuf *entry) {
     const char *lead = s->n_written == 0 ? s->heading : s->separator;
     size_t need = strlen(lead) + entry->n + LEFT_OUT_BYTES;
@@ -139,7 +146,8 @@ static void end_section(section *s) {
     cp_strbuf_putc(s->out, '\n');
 }
 
-/* ---- the sections ------------------------------------------------------------------------------ */
+/* ---- the sections ------------------------------------------------------------------------------
+ */
 
 typedef bool entry_writer(const cJSON *item, cp_strbuf *entry); /* false: nothing to say */
 
@@ -212,7 +220,7 @@ static void add_list(section *s, const cJSON *list, entry_writer *write) {
     cp_strbuf entry;
     const cJSON *item;
     cp_strbuf_init(&entry, ENTRY_MAX_BYTES);
-    cJSON_ArrayForEach(item, cJSON_IsArray(list) ? list : NULL) {
+    cJSON_ArrayForEach(item, list) {
         cp_strbuf_clear(&entry);
         if (write(item, &entry))
             add_entry(s, &entry);
@@ -293,8 +301,10 @@ void cp_patient_summary_append(const cp_patient_record *record, const char *toda
                  {"allergies", "Allergies: ", write_allergy}};
     add_patient_line(record, today, limit, out);
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        const cJSON *list = cp_json_member(patient, lists[i].key);
         section s = begin_section(out, limit, lists[i].heading, "; ");
-        add_list(&s, cp_json_member(patient, lists[i].key), lists[i].write);
+        if (cJSON_IsArray(list))
+            add_list(&s, list, lists[i].write);
     }
     section visits = begin_section(out, limit, "Recent encounters:\n- ", "\n- ");
     add_newest(&visits, record->encounters, MAX_ENCOUNTERS, write_encounter);

@@ -1,5 +1,6 @@
-/* The patient's record as a short text for the prompt: demographics, problems, medicines, allergies,
- * recent encounters and documents, in a fixed order, so that the same record always gives the same bytes. */
+/* The patient's record as a short text for the prompt: demographics, problems, medicines,
+ * allergies, recent encounters and documents, in a fixed order, so that the same record always
+ * gives the same bytes. */
 #ifndef CP_SERVER_PATIENT_SUMMARY_H
 #define CP_SERVER_PATIENT_SUMMARY_H
 
@@ -17,8 +18,8 @@ typedef struct cp_patient_facts {
 /* `today` is "YYYY-MM-DD": ages are computed for that day. */
 cp_patient_facts cp_patient_facts_of(const cp_patient_record *record, const char *today);
 
-/* Appends at most max_bytes of summary; long lists are cut at whole entries and say how many are left
- * out. */
+/* Appends at most max_bytes of summary; long lists are cut at whole entries and say how many are
+ * left out. */
 void cp_patient_summary_append(const cp_patient_record *record, const char *today, size_t max_bytes,
                                cp_strbuf *out);
 

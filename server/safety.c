@@ -33,10 +33,11 @@ size_t cp_safety_n_rules(const cp_safety *safety) {
     return safety->table.n_rules;
 }
 
-/* Whether the record is known to meet every part. What is unknown meets nothing: so an unknown age neither
- * fires a rule for infants nor keeps one for everybody else from firing. */
+/* Whether the record is known to meet every part. What is unknown meets nothing: so an unknown age
+ * neither fires a rule for infants nor keeps one for everybody else from firing. */
 static bool record_meets(const cp_rule_condition *condition, const cp_patient_facts *facts) {
-    bool asks_age = condition->min_age >= 0 || condition->max_age >= 0 || condition->max_age_months >= 0;
+    bool asks_age =
+        condition->min_age >= 0 || condition->max_age >= 0 || condition->max_age_months >= 0;
     if (!facts || (asks_age && facts->age_years < 0))
         return false;
     if (condition->min_age >= 0 && facts->age_years < condition->min_age)

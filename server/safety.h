@@ -1,9 +1,9 @@
 /* The deterministic rules lane: red flags, and a floor under the urgency.
  *
- * Rules are data (data/triage/), compiled at start; the whole file is refused if any rule is malformed.
- * Checking a query allocates nothing that grows with traffic, never fails and never lowers a level:
- * words that play symptoms down are not understood as anything. Immutable after open, so any number of
- * threads may check at once. The engine and the model have no say here. */
+ * Rules are data (data/triage/), compiled at start; the whole file is refused if any rule is
+ * malformed. Checking a query allocates nothing that grows with traffic, never fails and never
+ * lowers a level: words that play symptoms down are not understood as anything. Immutable after
+ * open, so any number of threads may check at once. The engine and the model have no say here. */
 #ifndef CP_SERVER_SAFETY_H
 #define CP_SERVER_SAFETY_H
 
@@ -14,8 +14,8 @@
 #include <stddef.h>
 
 /* Acuity: ESI 1 (immediate) to 5 (no resources); smaller is more urgent; 0 means not determined. */
-#define CP_ACUITY_NONE 0
-#define CP_ACUITY_MOST_URGENT 1
+#define CP_ACUITY_NONE         0
+#define CP_ACUITY_MOST_URGENT  1
 #define CP_ACUITY_LEAST_URGENT 5
 
 typedef struct cp_safety_rule {
@@ -39,15 +39,15 @@ typedef struct cp_safety_finding {
     int floor; /* CP_ACUITY_NONE when no rule fired */
 } cp_safety_finding;
 
-/* Reads `query` (UTF-8) with what is known of the patient (facts may be NULL). When more rules fire than
- * fit, the most urgent are kept. */
+/* Reads `query` (UTF-8) with what is known of the patient (facts may be NULL). When more rules fire
+ * than fit, the most urgent are kept. */
 void cp_safety_check(const cp_safety *safety, const char *query, const cp_patient_facts *facts,
                      cp_safety_finding *out);
 
 /* The more urgent of two levels; CP_ACUITY_NONE yields to any level. */
 int cp_acuity_more_urgent(int a, int b);
-/* What to do at a level: "call_emergency", "emergency_department_now", "same_day_care", "see_doctor_soon",
- * "self_care"; "clinician_review" for CP_ACUITY_NONE. */
+/* What to do at a level: "call_emergency", "emergency_department_now", "same_day_care",
+ * "see_doctor_soon", "self_care"; "clinician_review" for CP_ACUITY_NONE. */
 const char *cp_acuity_disposition(int acuity);
 
 #endif

@@ -1,10 +1,10 @@
-/* How a negation is recognised. An occurrence of a phrase is negated when a negator of the rule file ("no",
- * "denies", "do not have") stands right before it, with nothing between but a few bridging words ("any",
- * "signs of"); or when "or" joins it to an occurrence that is itself negated. All on one side of any
- * punctuation, within REACH words, with no other word between: "no idea why my chest hurts" is not a
- * negation. It is undone by a negative word before the negator ("not without"), by a word in or after
- * the phrase that tells of its going on ("no chest pain is worse", "but"), and for phrases that are negative
- * themselves ("cant breathe"). */
+/* How a negation is recognised. An occurrence of a phrase is negated when a negator of the rule
+ * file ("no", "denies", "do not have") stands right before it, with nothing between but a few
+ * bridging words ("any", "signs of"); or when "or" joins it to an occurrence that is itself
+ * negated. All on one side of any punctuation, within REACH words, with no other word between: "no
+ * idea why my chest hurts" is not a negation. It is undone by a negative word before the negator
+ * ("not without"), by a word in or after the phrase that tells of its going on ("no chest pain is
+ * worse", "but"), and for phrases that are negative themselves ("cant breathe"). */
 #include "server/safety_match.h"
 
 #include <string.h>
@@ -14,12 +14,14 @@
 #define BEHIND 32 /* a negation's reach */
 #define REACH  5  /* words between a negator and its phrase */
 
-_Static_assert(AHEAD > CP_PHRASE_MAX_WORDS + CP_PHRASE_MAX_GAPS * CP_PHRASE_GAP_WORDS, "phrases fit");
+_Static_assert(AHEAD > CP_PHRASE_MAX_WORDS + CP_PHRASE_MAX_GAPS * CP_PHRASE_GAP_WORDS,
+               "phrases fit");
 _Static_assert(BEHIND > REACH + CP_NEGATOR_MAX_WORDS + 2, "negations fit");
 
 typedef struct token {
     int32_t id, other;
-    uint32_t place; /* among all words: a jump of more than one means that ignored words stood between */
+    uint32_t
+        place; /* among all words: a jump of more than one means that ignored words stood between */
     uint8_t border; /* cp_border before it, ignored words included */
     uint8_t roles;
     bool exact;       /* not a corrected misspelling */
@@ -36,7 +38,8 @@ typedef struct window {
     uint8_t border; /* of ignored words since the last token */
 } window;
 
-/* ---- phrases ----------------------------------------------------------------------------------- */
+/* ---- phrases -----------------------------------------------------------------------------------
+ */
 
 static bool means(const token *t, int32_t id) {
     return t->id == id || t->other == id;
@@ -46,7 +49,8 @@ static bool joins(const window *w, size_t at) {
     return at < w->n && w->tokens[at].border != CP_BORDER_HARD;
 }
 
-/* Whether ids[0..n) stand at `at`; *end is set behind the last one. Recursion is bounded by the gaps. */
+/* Whether ids[0..n) stand at `at`; *end is set behind the last one. Recursion is bounded by the
+ * gaps. */
 static bool follows(const window *w, size_t at, const int32_t *ids, size_t n, size_t *end) {
     for (size_t i = 0; i < n; i++, at++) {
         if (ids[i] == CP_PHRASE_GAP) {
@@ -62,7 +66,8 @@ static bool follows(const window *w, size_t at, const int32_t *ids, size_t n, si
     return true;
 }
 
-/* ---- negation ---------------------------------------------------------------------------------- */
+/* ---- negation ----------------------------------------------------------------------------------
+ */
 
 /* Nothing at all between the token and the one before it. */
 static bool touches_previous(const window *w, size_t at) {
@@ -113,7 +118,8 @@ static bool is_negated(const window *w, size_t start, size_t end) {
     return false;
 }
 
-/* ---- the window -------------------------------------------------------------------------------- */
+/* ---- the window --------------------------------------------------------------------------------
+ */
 
 static void try_phrases(window *w, size_t start, int32_t id) {
     const cp_rule_table *table = w->table;
@@ -153,7 +159,8 @@ static void take_word(window *w, const cp_word *word) {
     cp_reading reading = cp_vocabulary_read(&w->table->words, word);
     if ((uint8_t)word->border > w->border)
         w->border = (uint8_t)word->border;
-    w->place++;
+    bool invisible = reading.roles & CP_ROLE_IGNORED && reading.roles & CP_ROLE_BRIDGE; /* "a" */
+    w->place += !invisible;
     if (reading.roles & CP_ROLE_BREAKER && w->border == CP_BORDER_NONE && w->n > 0)
         w->tokens[w->n - 1].broken = true;
     if (reading.roles & CP_ROLE_IGNORED)

@@ -1,8 +1,9 @@
 /* Which groups of phrases a text contains.
  *
- * The text is read once, word by word, through a window of a fixed size on the stack, so a text of any length is
- * read to its last word without memory. An occurrence that is plainly negated does not count; negation is
- * a narrow grammar (see the .c file), because every phrase it wrongly takes away is a missed emergency. */
+ * The text is read once, word by word, through a window of a fixed size on the stack, so a text of
+ * any length is read to its last word without memory. An occurrence that is plainly negated does
+ * not count; negation is a narrow grammar (see the .c file), because every phrase it wrongly takes
+ * away is a missed emergency. */
 #ifndef CP_SERVER_SAFETY_MATCH_H
 #define CP_SERVER_SAFETY_MATCH_H
 

@@ -53,7 +53,8 @@ static cp_status nonempty_list(compiler *c, const cJSON *list, const char *name)
     return CP_OK;
 }
 
-/* ---- words and phrases ------------------------------------------------------------------------- */
+/* ---- words and phrases -------------------------------------------------------------------------
+ */
 
 static bool is_plain(const char *text) {
     for (; *text; text++)
@@ -119,8 +120,9 @@ static cp_status read_phrase(compiler *c, const char *text, cp_phrase *phrase) {
         if (status != CP_OK)
             return status;
         if (phrase->n == before)
-            return refuse(c, n_gaps || gap ? "a gap without words on both sides in"
-                                           : "no words but ignored ones in",
+            return refuse(c,
+                          n_gaps || gap ? "a gap without words on both sides in"
+                                        : "no words but ignored ones in",
                           text);
         if (!gap)
             break;
@@ -184,7 +186,8 @@ static cp_status add_group(compiler *c, const cJSON *items) {
     return status;
 }
 
-/* ---- language ---------------------------------------------------------------------------------- */
+/* ---- language ----------------------------------------------------------------------------------
+ */
 
 static cp_status set_roles(compiler *c, const cJSON *list, const char *name, uint8_t role) {
     cp_status status = nonempty_list(c, list, name);
@@ -264,12 +267,9 @@ static cp_status read_language(compiler *c, const cJSON *language) {
     static const struct {
         const char *key;
         uint8_t role;
-    } lists[] = {{"ignored", CP_ROLE_IGNORED},
-                 {"negation_bridges", CP_ROLE_BRIDGE},
-                 {"negation_links", CP_ROLE_LINK},
-                 {"negation_breakers", CP_ROLE_BREAKER},
-                 {"negative_words", CP_ROLE_NEGATIVE},
-                 {"not_misspellings", CP_ROLE_KNOWN}};
+    } lists[] = {{"ignored", CP_ROLE_IGNORED},         {"negation_bridges", CP_ROLE_BRIDGE},
+                 {"negation_links", CP_ROLE_LINK},     {"negation_breakers", CP_ROLE_BREAKER},
+                 {"negative_words", CP_ROLE_NEGATIVE}, {"not_misspellings", CP_ROLE_KNOWN}};
     static const char *const keys[] = {"ignored",           "negation_bridges", "negation_links",
                                        "negation_breakers", "negative_words",   "not_misspellings",
                                        "same_words",        "negators",         "note"};
@@ -282,8 +282,7 @@ static cp_status read_language(compiler *c, const cJSON *language) {
     for (size_t id = 1; status == CP_OK && id <= c->table->words.n; id++) {
         const cp_vocabulary_word *word = &c->table->words.words[id];
         if (word->roles & CP_ROLE_IGNORED &&
-            (word->meaning != (int32_t)id ||
-             word->roles & (CP_ROLE_BRIDGE | CP_ROLE_LINK | CP_ROLE_NEGATIVE)))
+            (word->meaning != (int32_t)id || word->roles & (CP_ROLE_LINK | CP_ROLE_NEGATIVE)))
             status = refuse(c, "ignored, and yet given another use:", word->text);
     }
     for (size_t id = 1; id <= c->table->words.n; id++) /* words read as another have its roles */
@@ -299,7 +298,8 @@ static cp_status read_language(compiler *c, const cJSON *language) {
     return status;
 }
 
-/* ---- conditions and patterns ------------------------------------------------------------------- */
+/* ---- conditions and patterns -------------------------------------------------------------------
+ */
 
 static cp_status read_bound(compiler *c, const cJSON *object, const char *key, int max, int *out) {
     const cJSON *member = cp_json_member(object, key);
@@ -314,7 +314,8 @@ static cp_status read_bound(compiler *c, const cJSON *object, const char *key, i
 }
 
 static cp_status read_sex_and_pregnancy(compiler *c, const cJSON *object, cp_rule_condition *out) {
-    const cJSON *sex = cp_json_member(object, "sex"), *pregnant = cp_json_member(object, "pregnant");
+    const cJSON *sex = cp_json_member(object, "sex"),
+                *pregnant = cp_json_member(object, "pregnant");
     if (sex && cJSON_IsString(sex) && strcmp(sex->valuestring, "female") == 0)
         out->sex = CP_SEX_FEMALE;
     else if (sex && cJSON_IsString(sex) && strcmp(sex->valuestring, "male") == 0)
@@ -376,7 +377,8 @@ static cp_status read_pattern(compiler *c, const cJSON *item) {
     return CP_OK;
 }
 
-/* ---- rules ------------------------------------------------------------------------------------- */
+/* ---- rules -------------------------------------------------------------------------------------
+ */
 
 static bool is_id(const char *text) {
     size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");
@@ -431,8 +433,8 @@ static cp_status read_texts(compiler *c, const cJSON *rule, cp_safety_rule *out)
 }
 
 static cp_status read_rule(compiler *c, const cJSON *item, size_t number) {
-    static const char *const keys[] = {"id",     "title",    "acuity", "disposition", "advice",
-                                       "source", "patterns", "note"};
+    static const char *const keys[] = {"id",     "title",  "acuity",   "disposition",
+                                       "advice", "source", "patterns", "note"};
     cp_rule_table *t = c->table;
     cp_compiled_rule rule = {.first_pattern = t->n_patterns};
     cp_status status = read_id(c, item, number, &rule.shown.id);

@@ -1,21 +1,21 @@
 /* The rule file, compiled: phrases as sequences of word ids, sorted for matching.
  *
- * The file's format is described in data/triage/README.md. Everything in it is checked: an unknown key, an empty
- * group, a name that is used twice refuses the whole file and names rule and problem, because a rule that
- * is silently not there is an emergency that is silently not seen. Immutable once compiled; the texts of
- * the rules are borrowed from the JSON tree that it owns. */
+ * The file's format is described in data/triage/README.md. Everything in it is checked: an unknown
+ * key, an empty group, a name that is used twice refuses the whole file and names rule and problem,
+ * because a rule that is silently not there is an emergency that is silently not seen. Immutable
+ * once compiled; the texts of the rules are borrowed from the JSON tree that it owns. */
 #ifndef CP_SERVER_SAFETY_RULES_H
 #define CP_SERVER_SAFETY_RULES_H
 
 #include "server/safety.h"
 #include "server/safety_words.h"
 
-#define CP_RULES_MAX_GROUPS   4096
-#define CP_PHRASE_MAX_WORDS   12
-#define CP_PHRASE_MAX_GAPS    3
-#define CP_PHRASE_GAP_WORDS   3 /* what "..." may pass over */
-#define CP_PHRASE_GAP         (-1)
-#define CP_NEGATOR_MAX_WORDS  4
+#define CP_RULES_MAX_GROUPS  4096
+#define CP_PHRASE_MAX_WORDS  12
+#define CP_PHRASE_MAX_GAPS   3
+#define CP_PHRASE_GAP_WORDS  3 /* what "..." may pass over */
+#define CP_PHRASE_GAP        (-1)
+#define CP_NEGATOR_MAX_WORDS 4
 
 /* A run of ids (or CP_PHRASE_GAP) in the table's `ids`. */
 typedef struct cp_phrase {
@@ -28,10 +28,10 @@ typedef struct cp_phrase {
 /* What the record must say; absent parts do not count. */
 typedef struct cp_rule_condition {
     bool given;
-    int min_age, max_age;       /* years; -1 absent */
-    int max_age_months;         /* completed months of the whole age; -1 absent */
-    int sex;                    /* CP_SEX_UNKNOWN: absent */
-    bool pregnant;              /* true: must be recorded as pregnant */
+    int min_age, max_age; /* years; -1 absent */
+    int max_age_months;   /* completed months of the whole age; -1 absent */
+    int sex;              /* CP_SEX_UNKNOWN: absent */
+    bool pregnant;        /* true: must be recorded as pregnant */
 } cp_rule_condition;
 
 /* Every group must have been seen, anywhere in the text. */
@@ -58,7 +58,8 @@ typedef struct cp_rule_table {
     size_t n_negators, negators_cap;
     int32_t *ids;
     size_t n_ids, ids_cap;
-    uint32_t *phrases_from; /* [n_words + 2]: phrases that start with word w are from [w] to [w + 1] */
+    uint32_t
+        *phrases_from; /* [n_words + 2]: phrases that start with word w are from [w] to [w + 1] */
     size_t n_groups;
 } cp_rule_table;
 

@@ -40,7 +40,7 @@ static kind ascii_kind(unsigned char c) {
 }
 
 static kind wide_kind(uint32_t c) {
-    if (c == 0x2018 || c == 0x2019 || c == 0x02bc || c == 0xb4 || /* apostrophes */
+    if (c == 0x2018 || c == 0x2019 || c == 0x02bc || c == 0xb4 ||                  /* apostrophes */
         c == 0xad || (c >= 0x200b && c <= 0x200d) || c == 0x2060 || c == 0xfeff || /* invisible */
         (c >= 0x300 && c <= 0x36f) || (c >= 0xfe00 && c <= 0xfe0f)) /* marks on a letter */
         return DROPPED;
@@ -54,8 +54,8 @@ static kind wide_kind(uint32_t c) {
     return LETTER;
 }
 
-/* Accented Latin letters lose their accent, full-width forms become the plain ones: people paste text
- * from anywhere, and the phrases are plain ASCII. */
+/* Accented Latin letters lose their accent, full-width forms become the plain ones: people paste
+ * text from anywhere, and the phrases are plain ASCII. */
 static uint32_t plain_letter(uint32_t c) {
     static const char latin1[] = "aaaaaaaceeeeiiiidnooooo ouuuuy saaaaaaaceeeeiiiidnooooo ouuuuy y";
     if (c >= 0xff21 && c <= 0xff5a)
@@ -136,8 +136,10 @@ static void read_word(cp_word_scanner *s, kind first, cp_word *word) {
         fold_plural(word);
 }
 
-/* Two line ends, with nothing but space between, are the end of a paragraph; dots in a row are a pause. */
-static cp_border stronger_border(cp_border so_far, kind now, unsigned char byte, unsigned char last) {
+/* Two line ends, with nothing but space between, are the end of a paragraph; dots in a row are a
+ * pause. */
+static cp_border stronger_border(cp_border so_far, kind now, unsigned char byte,
+                                 unsigned char last) {
     if (now == SOFT && byte == '\n' && last == '\n')
         return CP_BORDER_HARD;
     if (now == HARD)

@@ -1,10 +1,10 @@
 /* Reading words out of whatever a patient wrote.
  *
  * The same reading serves the phrases of the rules and the queries, so that both sides agree by
- * construction. A word is a run of letters or of digits ("6wk" is two words, "38.5" is one), in lower case,
- * apostrophes dropped, straight or curly ("can't" is "cant"), plural endings folded ("rashes" is "rash"). Bytes
- * that are not UTF-8 part words like a space does. Everything else is a space, or a border of one of two
- * kinds. Nothing is allocated and nothing can fail. */
+ * construction. A word is a run of letters or of digits ("6wk" is two words, "38.5" is one), in
+ * lower case, apostrophes dropped, straight or curly ("can't" is "cant"), plural endings folded
+ * ("rashes" is "rash"). Bytes that are not UTF-8 part words like a space does. Everything else is a
+ * space, or a border of one of two kinds. Nothing is allocated and nothing can fail. */
 #ifndef CP_SERVER_SAFETY_TEXT_H
 #define CP_SERVER_SAFETY_TEXT_H
 
@@ -13,7 +13,8 @@
 
 #define CP_WORD_CAP 32 /* longer words are cut, and then match nothing in the rules */
 
-/* What stood between a word and the one before it. A comma ends a negation; a full stop ends a phrase too. */
+/* What stood between a word and the one before it. A comma ends a negation; a full stop ends a
+ * phrase too. */
 typedef enum cp_border { CP_BORDER_NONE, CP_BORDER_SOFT, CP_BORDER_HARD } cp_border;
 
 typedef struct cp_word {

@@ -1,10 +1,10 @@
 /* The words of the rules, as small numbers.
  *
- * Filled while the rules are compiled, then only read. A word of a query is looked up exactly first; a word
- * the rules do not know may be a misspelling of one they do: one letter added, missing, changed, or two
- * swapped, with the same first letter, in rule words of 6 letters and more (5 letters: swapped only). Two
- * candidates are both kept, because reading a word in either way can only raise the urgency. A corrected
- * word never plays a part in a negation. */
+ * Filled while the rules are compiled, then only read. A word of a query is looked up exactly
+ * first; a word the rules do not know may be a misspelling of one they do: one letter added,
+ * missing, changed, or two swapped, with the same first letter, in rule words of 6 letters and more
+ * (5 letters: swapped only). Two candidates are both kept, because reading a word in either way can
+ * only raise the urgency. A corrected word never plays a part in a negation. */
 #ifndef CP_SERVER_SAFETY_WORDS_H
 #define CP_SERVER_SAFETY_WORDS_H
 

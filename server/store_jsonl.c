@@ -1,10 +1,11 @@
 /* The embedded store: five JSON Lines files, read and checked once, then only read.
  *
- * Each file stays in memory as its text; an index entry points at one line, and get() parses the few
- * lines of one patient. Trees would take about ten times the memory of the text and would have to be
- * copied on every get anyway, because the caller owns the record. The index is sorted (patients by MRN;
- * other rows by patient, date and place in the file), so a lookup is a binary search and "oldest first"
- * costs nothing. After open nothing changes: any number of threads may call get. */
+ * Each file stays in memory as its text; an index entry points at one line, and get() parses the
+ * few lines of one patient. Trees would take about ten times the memory of the text and would have
+ * to be copied on every get anyway, because the caller owns the record. The index is sorted
+ * (patients by MRN; other rows by patient, date and place in the file), so a lookup is a binary
+ * search and "oldest first" costs nothing. After open nothing changes: any number of threads may
+ * call get. */
 #include "server/patient_store.h"
 
 #include "base/file.h"
@@ -21,8 +22,8 @@
 #define SOURCE_CAP     (CP_PATH_CAP + 32)
 
 enum { PATIENTS, ENCOUNTERS, CLAIMS, DOCUMENTS, CHAT_LOGS, N_FILES };
-static const char *const file_names[N_FILES] = {"patients.jsonl", "encounters.jsonl", "claims.jsonl",
-                                                "documents.jsonl", "chat_logs.jsonl"};
+static const char *const file_names[N_FILES] = {
+    "patients.jsonl", "encounters.jsonl", "claims.jsonl", "documents.jsonl", "chat_logs.jsonl"};
 
 /* One line of a file. `offset` fits because a file is at most 1 GiB. */
 typedef struct row {
@@ -50,7 +51,8 @@ typedef struct jsonl_store {
     size_t n_patients, patients_cap;
 } jsonl_store;
 
-/* ---- looking up -------------------------------------------------------------------------------- */
+/* ---- looking up --------------------------------------------------------------------------------
+ */
 
 static int compare_patients(const void *a, const void *b) {
     return strcmp(((const patient_row *)a)->mrn, ((const patient_row *)b)->mrn);
@@ -87,7 +89,8 @@ static size_t first_row(const table *t, uint32_t patient) {
     return lo;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading -----------------------------------------------------------------------------------
+ */
 
 /* What a check of one line is told: names for errors, and the line itself. */
 typedef struct line_at {
@@ -115,16 +118,17 @@ static bool is_date(const char *text) {
 static cp_status required_string(const line_at *at, const cJSON *tree, const char *key,
                                  const char **out, cp_error *err) {
     cp_status status = cp_json_get_string(tree, at->source, key, out, err);
-    return status == CP_ERR_NOT_FOUND ? cp_error_set(err, CP_ERR_FORMAT, "%s: %s is missing",
-                                                     at->source, key)
-                                      : status;
+    return status == CP_ERR_NOT_FOUND
+               ? cp_error_set(err, CP_ERR_FORMAT, "%s: %s is missing", at->source, key)
+               : status;
 }
 
 static cp_status read_mrn(const line_at *at, const cJSON *tree, const char **out, cp_error *err) {
     cp_status status = required_string(at, tree, "mrn", out, err);
     if (status == CP_OK && !cp_mrn_is_valid(*out))
-        status = cp_error_set(err, CP_ERR_FORMAT,
-                              "%s: mrn is not 1 to 32 letters, digits, '.', '_' or '-'", at->source);
+        status =
+            cp_error_set(err, CP_ERR_FORMAT,
+                         "%s: mrn is not 1 to 32 letters, digits, '.', '_' or '-'", at->source);
     return status;
 }
 
@@ -249,7 +253,8 @@ static cp_status read_table(jsonl_store *store, const char *dir, unsigned file, 
     return status;
 }
 
-/* ---- the interface ----------------------------------------------------------------------------- */
+/* ---- the interface -----------------------------------------------------------------------------
+ */
 
 static cp_status parse_rows(const table *t, uint32_t patient, cJSON **out, cp_error *err) {
     cJSON *list = cJSON_CreateArray();
@@ -273,9 +278,9 @@ static cp_status build_record(const jsonl_store *store, const patient_row *found
     uint32_t patient = (uint32_t)(found - store->patients);
     cJSON **lists[N_FILES] = {NULL, &record->encounters, &record->claims, &record->documents,
                               &record->chat_logs};
-    cp_status status =
-        cp_json_parse("patient record", cp_strbuf_text(&store->tables[PATIENTS].text) + found->offset,
-                      found->n_bytes, &record->patient, err);
+    cp_status status = cp_json_parse("patient record",
+                                     cp_strbuf_text(&store->tables[PATIENTS].text) + found->offset,
+                                     found->n_bytes, &record->patient, err);
     for (unsigned file = ENCOUNTERS; file < N_FILES && status == CP_OK; file++)
         status = parse_rows(&store->tables[file], patient, lists[file], err);
     return status;

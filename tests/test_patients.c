@@ -41,7 +41,8 @@ static void assert_refused(const char *file, const char *text, const char *place
         fail_msg("quotes the record: %s", err.message);
 }
 
-/* ---- the synthetic data ------------------------------------------------------------------------ */
+/* ---- the synthetic data ------------------------------------------------------------------------
+ */
 
 static void every_synthetic_patient_loads_with_linked_records(void **state) {
     (void)state;
@@ -132,7 +133,8 @@ static void generator_writes_what_is_on_disk(void **state) {
     test_run_free(&run);
 }
 
-/* ---- get --------------------------------------------------------------------------------------- */
+/* ---- get ---------------------------------------------------------------------------------------
+ */
 
 static void unknown_patient_is_not_found_and_not_repeated(void **state) {
     (void)state;
@@ -154,8 +156,17 @@ static void mrn_pattern_is_an_allow_list(void **state) {
     assert_true(cp_mrn_is_valid("a"));
     assert_true(cp_mrn_is_valid("0._-9"));
     assert_true(cp_mrn_is_valid("12345678901234567890123456789012"));
-    static const char *const bad[] = {"", "-1", ".a", "_a", "a b", "a/b", "a\n", "a$", "\xc3\xa9",
-                                      "{\"$ne\":1}", "123456789012345678901234567890123"};
+    static const char *const bad[] = {"",
+                                      "-1",
+                                      ".a",
+                                      "_a",
+                                      "a b",
+                                      "a/b",
+                                      "a\n",
+                                      "a$",
+                                      "\xc3\xa9",
+                                      "{\"$ne\":1}",
+                                      "123456789012345678901234567890123"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(cp_mrn_is_valid(bad[i]));
     assert_false(cp_mrn_is_valid(NULL));
@@ -167,18 +178,17 @@ static void rows_come_oldest_first_and_belong_to_the_caller(void **state) {
     cp_patient_store *store = NULL;
     cp_patient_record *record = NULL, *again = NULL;
     assert_cp_ok(cp_patient_store_open_jsonl(
-        folder_with("encounters.jsonl",
-                    "{\"mrn\":\"P1\",\"date\":\"2025-02-01\",\"n\":3}\n"
-                    "{\"mrn\":\"P1\",\"date\":\"2024-12-31\",\"n\":1}\r\n"
-                    "{\"mrn\":\"P1\",\"date\":\"2024-12-31\",\"n\":2}"),
+        folder_with("encounters.jsonl", "{\"mrn\":\"P1\",\"date\":\"2025-02-01\",\"n\":3}\n"
+                                        "{\"mrn\":\"P1\",\"date\":\"2024-12-31\",\"n\":1}\r\n"
+                                        "{\"mrn\":\"P1\",\"date\":\"2024-12-31\",\"n\":2}"),
         &store, &err));
     assert_cp_ok(store->get(store, "P1", &record, &err));
     assert_cp_ok(store->get(store, "P1", &again, &err));
     store->close(store);
     assert_int_equal(cJSON_GetArraySize(record->encounters), 3);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(
-            cp_json_member(cJSON_GetArrayItem(record->encounters, i), "n")->valueint, i + 1);
+        assert_int_equal(cp_json_member(cJSON_GetArrayItem(record->encounters, i), "n")->valueint,
+                         i + 1);
     assert_int_equal(cJSON_GetArraySize(record->documents), 0);
     cp_patient_record_free(record);
     assert_int_equal(cJSON_GetArraySize(again->encounters), 3);
@@ -186,7 +196,8 @@ static void rows_come_oldest_first_and_belong_to_the_caller(void **state) {
     cp_patient_record_free(NULL);
 }
 
-/* ---- refusals ---------------------------------------------------------------------------------- */
+/* ---- refusals ----------------------------------------------------------------------------------
+ */
 
 static void malformed_lines_are_refused_with_file_and_line(void **state) {
     (void)state;
@@ -209,7 +220,8 @@ static void fields_relied_on_have_their_types(void **state) {
     assert_refused("patients.jsonl", "{\"mrn\":null}\n", "line 1", "mrn");
     assert_refused("patients.jsonl", "{\"mrn\":\"SECRET $ne\"}\n", "line 1", "mrn is not");
     assert_refused("claims.jsonl", "{\"mrn\":\"P1\"}\n", "line 1", "date is missing");
-    assert_refused("claims.jsonl", "{\"mrn\":\"P1\",\"date\":\"SECRET\"}\n", "line 1", "YYYY-MM-DD");
+    assert_refused("claims.jsonl", "{\"mrn\":\"P1\",\"date\":\"SECRET\"}\n", "line 1",
+                   "YYYY-MM-DD");
     assert_refused("claims.jsonl", "{\"mrn\":\"P1\",\"date\":20250101}\n", "line 1", "date");
     assert_refused("documents.jsonl",
                    "{\"mrn\":\"P1\",\"date\":\"2025-01-01\",\"id\":\"D1\",\"title\":\"SECRET\"}\n",
@@ -250,7 +262,8 @@ static void missing_files_and_overlong_lines_are_refused(void **state) {
     free(line);
 }
 
-/* ---- faults ------------------------------------------------------------------------------------ */
+/* ---- faults ------------------------------------------------------------------------------------
+ */
 
 static void *hooked_malloc(size_t n) {
     return malloc(n); /* ours, so that cJSON's allocations fail too */

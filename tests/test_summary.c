@@ -1,4 +1,5 @@
-/* The summary for the prompt: exact text, nothing that identifies, whole entries within the limit. */
+/* The summary for the prompt: exact text, nothing that identifies, whole entries within the limit.
+ */
 #include "tests/test.h"
 
 #include "server/patient_store.h"
@@ -149,10 +150,11 @@ static void first_line_fits_every_age(void **state) {
 
 static void odd_types_are_absent_not_a_crash(void **state) {
     (void)state;
-    cp_patient_record *record = record_of(
-        "{\"conditions\":\"asthma\",\"medications\":[1,null,[],{},{\"name\":7},{\"name\":\"aspirin\","
-        "\"dose\":3}],\"allergies\":{\"substance\":\"x\"},\"sex\":[]}",
-        "[{},1,\"x\",{\"date\":\"2025-01-01\"},{\"reason\":\"cough\"}]");
+    cp_patient_record *record =
+        record_of("{\"conditions\":\"asthma\",\"medications\":[1,null,[],{},{\"name\":7},{\"name\":"
+                  "\"aspirin\","
+                  "\"dose\":3}],\"allergies\":{\"substance\":\"x\"},\"sex\":[]}",
+                  "[{},1,\"x\",{\"date\":\"2025-01-01\"},{\"reason\":\"cough\"}]");
     char *text = summary_of(record, 4096);
     assert_string_equal(text, "Patient: age not recorded, patient of unrecorded sex\n"
                               "Medications: aspirin\n");
@@ -171,8 +173,8 @@ static void record_text_cannot_start_a_line(void **state) {
 }
 
 static cp_patient_record *record_with_many(int n) {
-    cp_patient_record *record = record_of(
-        "{\"conditions\":[],\"allergies\":[{\"substance\":\"latex\"}]}", NULL);
+    cp_patient_record *record =
+        record_of("{\"conditions\":[],\"allergies\":[{\"substance\":\"latex\"}]}", NULL);
     cJSON *conditions = cJSON_GetObjectItemCaseSensitive(record->patient, "conditions");
     for (int i = 0; i < n; i++) {
         char name[32], date[16];
