@@ -6,13 +6,15 @@
 #include "base/log.h"
 #include "server/api.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define POLL_MS        50
@@ -24,7 +26,6 @@ typedef struct serving {
     cp_triage *triage;
     cp_http_server *http;
     cp_api api;
-    int signals; /* a signalfd */
 } serving;
 
 static int print_markdown(void) {
@@ -36,16 +37,27 @@ static int print_markdown(void) {
     return CP_EXIT_OK;
 }
 
-/* Before any thread starts, so that all inherit the mask and signals come to the descriptor only.
- */
-static int take_signals(void) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+static int signal_events = -1; /* an eventfd; the handler knows nothing else */
+
+static void on_signal(int number) {
+    const uint64_t one = 1;
+    int saved = errno;
+    (void)number;
+    ssize_t ignored = write(signal_events, &one, sizeof one);
+    (void)ignored;
+    errno = saved;
+}
+
+/* A handler and not a blocked mask with signalfd: libraries (OpenBLAS) start threads before main,
+ * which would not have the mask, and the default action there ends the process. */
+static cp_status take_signals(cp_error *err) {
+    signal_events = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (signal_events < 0 || sigaction(SIGTERM, &action, NULL) != 0 ||
+        sigaction(SIGINT, &action, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return cp_error_set(err, CP_ERR_IO, "signals cannot be taken: %s", strerror(errno));
+    return CP_OK;
 }
 
 /* Memory holds patients' words: outside development nobody dumps or traces it. */
@@ -58,12 +70,10 @@ static void protect_memory(const cp_settings *settings) {
 }
 
 /* Waits up to `ms` for a signal; true when one came. */
-static bool wait_signal(const serving *s, int ms) {
-    struct signalfd_siginfo info;
-    struct pollfd look = {.fd = s->signals, .events = POLLIN};
-    if (poll(&look, 1, ms) <= 0)
-        return false;
-    return read(s->signals, &info, sizeof info) == (ssize_t)sizeof info;
+static bool wait_signal(int ms) {
+    uint64_t count;
+    struct pollfd look = {.fd = signal_events, .events = POLLIN};
+    return poll(&look, 1, ms) > 0 && read(signal_events, &count, sizeof count) == sizeof count;
 }
 
 static cp_status start(serving *s, cp_error *err) {
@@ -96,7 +106,7 @@ static void greet(const serving *s) {
 
 /* Until a signal (true) or a model that cannot be loaded (false). */
 static bool serve(const serving *s) {
-    while (!wait_signal(s, POLL_MS))
+    while (!wait_signal(POLL_MS))
         if (cp_triage_get_state(s->triage) == CP_TRIAGE_FAILED)
             return false;
     return true;
@@ -108,7 +118,7 @@ static bool wait_answered(const serving *s, int64_t seconds) {
     while (cp_triage_n_unfinished(s->triage) > 0) {
         if (cp_clock_ms_since(begun) > (double)seconds * 1e3)
             return false;
-        if (wait_signal(s, POLL_MS))
+        if (wait_signal(POLL_MS))
             return false;
     }
     return true;
@@ -161,7 +171,7 @@ static int run(serving *s) {
 }
 
 int cmd_serve(int argc, char **argv) {
-    serving s = {.signals = -1};
+    serving s = {0};
     cp_error err;
     bool markdown;
     cp_args_result result = cp_settings_read(&s.settings, argc, argv, getenv, &markdown, &err);
@@ -173,11 +183,10 @@ int cmd_serve(int argc, char **argv) {
         return print_markdown();
     cp_log_configure((cp_log_level)s.settings.log_level, (cp_log_format)s.settings.log_format);
     protect_memory(&s.settings);
-    s.signals = take_signals();
+    if (take_signals(&err) != CP_OK)
+        return cp_command_failed("serve", &err);
     int status = run(&s);
     cp_triage_free(s.triage);
     cp_metrics_free(s.metrics);
-    if (s.signals >= 0)
-        close(s.signals);
     return status;
 }
