@@ -219,8 +219,7 @@ static void no_messages_is_an_error(void **state) {
     cp_prompt_deinit(&prompt);
 }
 
-/* ---- recognition ------------------------------------------------------------------------------
- */
+/* ---- recognition --------------------------------------------------------------------------- */
 
 /* The family of a template file with the first `from` replaced. */
 static cp_chat_family family_of(const char *file, const char *from, const char *to) {
@@ -313,8 +312,7 @@ static cp_tokenizer *open_with(const char *jinja, const char *config) {
     return tok;
 }
 
-/* A folder without a usable template opens; asking for a prompt says which file and what would do.
- */
+/* A folder without a usable template opens; asking for a prompt says which file and what helps. */
 static void a_missing_template_is_told_when_it_is_needed(void **state) {
     (void)state;
     static const struct {

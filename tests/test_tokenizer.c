@@ -58,8 +58,7 @@ static cp_ids encode_special(const cp_tokenizer *tok, const void *text, size_t n
     return encode(tok, text, n, (cp_encode_options){.parse_special = true});
 }
 
-/* ---- golden -----------------------------------------------------------------------------------
- */
+/* ---- golden -------------------------------------------------------------------------------- */
 
 static void encode_gives_the_reference_ids(void **state) {
     (void)state;
@@ -231,8 +230,7 @@ static void merges_as_strings_are_the_same_tokenizer(void **state) {
     cp_tokenizer_close(b);
 }
 
-/* ---- ids and their meaning --------------------------------------------------------------------
- */
+/* ---- ids and their meaning ----------------------------------------------------------------- */
 
 static void added_tokens_are_known_by_name(void **state) {
     (void)state;
@@ -317,8 +315,7 @@ static void too_long_a_text_is_refused(void **state) {
                      CP_ERR_LIMIT);
 }
 
-/* ---- long inputs ------------------------------------------------------------------------------
- */
+/* ---- long inputs --------------------------------------------------------------------------- */
 
 #define LONG ((size_t)1 << 20)
 
@@ -427,6 +424,40 @@ static void both_paths_merge_as_the_rule_says(void **state) {
     cp_bpe_scratch_deinit(&scratch);
 }
 
+/* ---- threads -------------------------------------------------------------------------------- */
+
+static void *encode_often(void *result) {
+    static const char text[] = "Pasienten har 39,2 \xc2\xb0"
+                               "C i feber e\xcc\x81 <|im_end|> \xf0\x9f\xa4\x92\n\n";
+    uint64_t hash = 0;
+    for (int i = 0; i < 200; i++) {
+        cp_ids ids = {NULL, 0, 0};
+        cp_encode_options o = {.parse_special = true};
+        if (cp_tokenizer_encode(real, text, strlen(text), &o, &ids, NULL) != CP_OK)
+            return NULL;
+        for (size_t k = 0; k < ids.n; k++)
+            hash = hash * 31 + (uint64_t)ids.ids[k];
+        cp_ids_deinit(&ids);
+    }
+    *(uint64_t *)result = hash;
+    return result;
+}
+
+/* One tokenizer, many threads (run under SAN=thread): the same ids in each. */
+static void threads_share_a_tokenizer(void **state) {
+    (void)state;
+    pthread_t threads[4];
+    uint64_t hashes[4] = {0};
+    for (size_t i = 0; i < CP_COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, encode_often, &hashes[i]), 0);
+    for (size_t i = 0; i < CP_COUNT_OF(threads); i++) {
+        void *done = NULL;
+        assert_int_equal(pthread_join(threads[i], &done), 0);
+        assert_non_null(done);
+        assert_true(hashes[i] == hashes[0]);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(encode_gives_the_reference_ids, open_real),
     cmocka_unit_test_setup(bad_utf8_is_read_as_replacement_characters, open_real),
@@ -442,6 +473,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(nothing_composes_across_an_added_token, open_real),
     cmocka_unit_test_setup(too_long_a_text_is_refused, open_real),
     cmocka_unit_test_setup(a_megabyte_of_anything_needs_little_stack, open_real),
+    cmocka_unit_test_setup(threads_share_a_tokenizer, open_real),
     cmocka_unit_test_setup_teardown(both_paths_merge_as_the_rule_says, open_real, close_real),
 };
 CP_TEST_GROUP(tokenizer, tests)

@@ -238,8 +238,7 @@ static void a_pattern_that_backtracks_without_end_is_an_error(void **state) {
     cp_tokenizer_close(tok);
 }
 
-/* ---- variations that must work ----------------------------------------------------------------
- */
+/* ---- variations that must work ------------------------------------------------------------- */
 
 typedef struct variation {
     const char *from, *to, *text;
@@ -341,8 +340,7 @@ static cp_status count_piece(void *context, const char *piece, size_t n, cp_erro
 }
 
 /* The reference's \s is Unicode White_Space. Each pattern matches one white character, in one of
- * the places where \\s may stand, so "a?b" falls into three pieces with a white one in the middle.
- */
+ * the places where \s may stand, so "a", it and "b" are three pieces. */
 static void white_space_is_unicode_white_space(void **state) {
     (void)state;
     static const struct {
@@ -373,8 +371,7 @@ static void white_space_is_unicode_white_space(void **state) {
     }
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory -------------------------------------------------------------------------------- */
 
 static cp_status open_and_use(void) {
     static const char text[] = "<|im_start|>Fever on e\xcc\x81\xcc\xa3 \xff 38.5 "

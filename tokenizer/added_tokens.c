@@ -14,8 +14,7 @@ static unsigned first_byte(cp_str bytes) {
     return (unsigned char)bytes.data[0]; /* no token is empty */
 }
 
-/* By first byte, then length, longest first; then by bytes, so that equal ones become neighbours.
- */
+/* By first byte, then length, longest first; then by bytes, so that equal ones are neighbours. */
 static int compare(const void *a, const void *b, void *context) {
     cp_str x = cp_vocab_bytes(context, *(const int32_t *)a);
     cp_str y = cp_vocab_bytes(context, *(const int32_t *)b);

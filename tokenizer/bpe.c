@@ -14,8 +14,7 @@ void cp_bpe_scratch_deinit(cp_bpe_scratch *scratch) {
     *scratch = (cp_bpe_scratch){0};
 }
 
-/* ---- short pieces -----------------------------------------------------------------------------
- */
+/* ---- short pieces -------------------------------------------------------------------------- */
 
 static cp_status encode_short(const cp_vocab *vocab, const char *piece, size_t n, cp_ids *out,
                               cp_error *err) {
@@ -50,8 +49,7 @@ static cp_status encode_short(const cp_vocab *vocab, const char *piece, size_t n
     return CP_OK;
 }
 
-/* ---- long pieces ------------------------------------------------------------------------------
- */
+/* ---- long pieces --------------------------------------------------------------------------- */
 
 static void sift_down(uint64_t *heap, size_t n, size_t i) {
     uint64_t moving = heap[i];

@@ -17,8 +17,7 @@ bool cp_role_parse(const char *word, cp_role *out) {
     return false;
 }
 
-/* ---- the prompt -------------------------------------------------------------------------------
- */
+/* ---- the prompt ---------------------------------------------------------------------------- */
 
 void cp_prompt_init(cp_prompt *prompt) {
     *prompt = (cp_prompt){.control = NULL};
@@ -53,8 +52,7 @@ static void content(cp_prompt *p, cp_str text) {
     cp_strbuf_append(&p->text, text.data, text.n);
 }
 
-/* ---- strings, as the templates handle them ----------------------------------------------------
- */
+/* ---- strings, as the templates handle them ------------------------------------------------- */
 
 static cp_str lstrip_lines(cp_str s) {
     while (s.n > 0 && s.data[0] == '\n')
@@ -92,8 +90,7 @@ static cp_str str(const char *text) {
     return text ? (cp_str){text, strlen(text)} : (cp_str){"", 0};
 }
 
-/* ---- Qwen3 ------------------------------------------------------------------------------------
- */
+/* ---- Qwen3 --------------------------------------------------------------------------------- */
 
 /* The last question of the user, not counting tool answers; the last message when there is none. */
 static size_t last_query(const cp_chat_message *messages, size_t n) {
@@ -156,8 +153,7 @@ static void render_qwen3_thinking_2507(cp_prompt *p, const cp_chat_message *mess
         control(p, "<|im_start|>assistant\n<think>\n");
 }
 
-/* ---- the public side --------------------------------------------------------------------------
- */
+/* ---- the public side ----------------------------------------------------------------------- */
 
 typedef void render_fn(cp_prompt *p, const cp_chat_message *messages, size_t n,
                        bool add_generation_prompt, cp_thinking thinking);

@@ -9,21 +9,18 @@
 
 #define CONFIG_MAX ((size_t)64 << 20)
 
-/* ---- the families -----------------------------------------------------------------------------
- */
-
-#define MAX_LITERALS 48
+/* ---- the families -------------------------------------------------------------------------- */
 
 typedef struct family {
     cp_chat_family id;
     const char *name;
     const char *required[16];   /* literals: all of these */
     const char *const *allowed; /* and, besides, only these, ended by NULL */
-    const char *const *words;   /* outside of literals: only these, ended by NULL */
+    const char *words;          /* outside of literals: only these, a blank around each */
 } family;
 
-/* Printed or compared by every Qwen3 template; the tool part is never reached, for there are no
- * tools here. */
+/* Printed or compared by every Qwen3 template. The tool part is never reached: there are no tools.
+ */
 static const char *const qwen3_common[] = {
     "system",
     "user",
@@ -41,70 +38,21 @@ static const char *const qwen3_common[] = {
     "<tool_call>\n{\"name\": \"",
     "\", \"arguments\": ",
     "}\n</tool_call>",
-    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are "
-    "provided with "
-    "function signatures within <tools></tools> XML tags:\n<tools>",
+    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+    "You are provided with function signatures within <tools></tools> XML tags:\n<tools>",
     "\n</tools>\n\nFor each function call, return a json object with function name and arguments "
-    "within "
-    "<tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": "
-    "<args-json-object>}\n</tool_call><|im_end|>\n",
+    "within <tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, "
+    "\"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n",
     NULL,
 };
 
 /* Names, keywords and filters of both templates. Anything else, bos_token say, might print more. */
-static const char *const qwen3_words[] = {
-    "0",
-    "1",
-    "add_generation_prompt",
-    "and",
-    "arguments",
-    "content",
-    "defined",
-    "elif",
-    "else",
-    "enable_thinking",
-    "endfor",
-    "endif",
-    "endswith",
-    "false",
-    "first",
-    "for",
-    "function",
-    "if",
-    "in",
-    "index",
-    "index0",
-    "is",
-    "last",
-    "last_query_index",
-    "length",
-    "loop",
-    "lstrip",
-    "message",
-    "messages",
-    "multi_step_tool",
-    "name",
-    "namespace",
-    "none",
-    "not",
-    "ns",
-    "or",
-    "reasoning_content",
-    "role",
-    "rstrip",
-    "set",
-    "split",
-    "startswith",
-    "string",
-    "strip",
-    "tojson",
-    "tool",
-    "tool_call",
-    "tool_calls",
-    "tools",
-    "true",
-    NULL,
-};
+static const char qwen3_words[] =
+    " 0 1 add_generation_prompt and arguments content defined elif else enable_thinking "
+    "endfor endif endswith false first for function if in index index0 is last "
+    "last_query_index length loop lstrip message messages multi_step_tool name namespace "
+    "none not ns or reasoning_content role rstrip set split startswith string strip "
+    "tojson tool tool_call tool_calls tools true ";
 
 static const family families[] = {
     {
@@ -134,8 +82,7 @@ const char *cp_chat_family_name(cp_chat_family id) {
     return NULL;
 }
 
-/* ---- reading the literals ---------------------------------------------------------------------
- */
+/* ---- reading the literals ------------------------------------------------------------------ */
 
 typedef struct scan {
     cp_str text;
@@ -202,9 +149,15 @@ static void word(scan *s) {
     size_t start = s->at;
     while (s->at < s->text.n && in_word(s->text.data[s->at]))
         s->at++;
-    cp_str found = {s->text.data + start, s->at - start};
+    char found[40]; /* with a blank on both sides, as in the lists */
+    size_t n = s->at - start;
+    bool fits = n + 2 <= sizeof found;
+    found[0] = ' ';
+    memcpy(found + 1, s->text.data + start, fits ? n : 0);
+    found[fits ? n + 1 : 1] = ' ';
     for (size_t k = 0; k < CP_COUNT_OF(families); k++)
-        s->possible[k] = s->possible[k] && listed(families[k].words, found);
+        s->possible[k] = s->possible[k] && fits &&
+                         memmem(families[k].words, strlen(families[k].words), found, n + 2);
 }
 
 /* From an opening tag to its end; *trims tells whether it ends in "-". */
@@ -270,8 +223,7 @@ cp_chat_family cp_chat_template_recognise(cp_str text) {
     return CP_CHAT_UNKNOWN;
 }
 
-/* ---- finding the template ---------------------------------------------------------------------
- */
+/* ---- finding the template ------------------------------------------------------------------ */
 
 void cp_chat_template_deinit(cp_chat_template *chat) {
     free(chat->why_not);

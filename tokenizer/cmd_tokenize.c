@@ -23,8 +23,7 @@ typedef struct tokenize {
     cp_strbuf answer;
 } tokenize;
 
-/* ---- text to ids ------------------------------------------------------------------------------
- */
+/* ---- text to ids --------------------------------------------------------------------------- */
 
 static int base64_value(char c) {
     static const char letters[] =
@@ -87,8 +86,7 @@ static cp_status answer_encode(tokenize *t, const cJSON *line, cp_json_writer *w
     return status;
 }
 
-/* ---- ids to text ------------------------------------------------------------------------------
- */
+/* ---- ids to text --------------------------------------------------------------------------- */
 
 static cp_status get_ids(const tokenize *t, const cJSON *line, cp_ids *out, cp_error *err) {
     const cJSON *list = cp_json_member(line, "ids"), *item;
@@ -121,66 +119,17 @@ static cp_status answer_decode(tokenize *t, const cJSON *line, cp_json_writer *w
     return status;
 }
 
-/* ---- messages to a prompt ---------------------------------------------------------------------
- */
-
-static cp_status get_message(const cJSON *item, cp_chat_message *out, cp_error *err) {
-    const char *role = NULL;
-    if (!cJSON_IsObject(item))
-        return cp_error_set(err, CP_ERR_FORMAT, "a message is not an object");
-    cp_status status = cp_json_get_string(item, "message", "role", &role, err);
-    if (status == CP_OK && !cp_role_parse(role, &out->role))
-        status =
-            cp_error_set(err, CP_ERR_FORMAT, "role \"%s\" is not system, user or assistant", role);
-    if (status == CP_OK)
-        status = cp_json_get_string(item, "message", "content", &out->content, err);
-    if (status == CP_OK)
-        status = cp_json_optional(
-            cp_json_get_string(item, "message", "reasoning_content", &out->reasoning, err));
-    return status;
-}
-
-/* The messages of a line; free(*out). Texts are borrowed from the line. */
-static cp_status get_messages(const cJSON *line, cp_chat_message **out, size_t *n, cp_error *err) {
-    const cJSON *list = cp_json_member(line, "messages"), *item;
-    *out = NULL;
-    *n = 0;
-    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) == 0)
-        return cp_error_set(err, CP_ERR_FORMAT, "expected \"messages\", a list that is not empty");
-    *out = calloc((size_t)cJSON_GetArraySize(list), sizeof **out);
-    if (!*out)
-        return cp_error_no_memory(err, "messages");
-    cJSON_ArrayForEach(item, list) {
-        cp_status status = get_message(item, &(*out)[(*n)++], err);
-        if (status != CP_OK)
-            return status;
-    }
-    return CP_OK;
-}
-
-static cp_status get_thinking(const cJSON *line, cp_thinking *out, cp_error *err) {
-    bool on = false;
-    cp_status status = cp_json_get_bool(line, "input", "enable_thinking", &on, err);
-    *out = status == CP_ERR_NOT_FOUND ? CP_THINKING_DEFAULT : on ? CP_THINKING_ON : CP_THINKING_OFF;
-    return cp_json_optional(status);
-}
+/* ---- messages to a prompt ------------------------------------------------------------------ */
 
 static cp_status answer_chat(tokenize *t, const cJSON *line, cp_json_writer *w, cp_error *err) {
-    cp_chat_message *messages = NULL;
-    size_t n = 0;
-    bool add_generation_prompt = true;
-    cp_thinking thinking = CP_THINKING_DEFAULT;
+    cp_chat_request chat;
     cp_prompt prompt;
     cp_ids ids = {NULL, 0, 0};
     cp_prompt_init(&prompt);
-    cp_status status = get_messages(line, &messages, &n, err);
+    cp_status status = cp_chat_request_read(line, &chat, err);
     if (status == CP_OK)
-        status = get_thinking(line, &thinking, err);
-    if (status == CP_OK)
-        status = cp_json_optional(
-            cp_json_get_bool(line, "input", "add_generation_prompt", &add_generation_prompt, err));
-    if (status == CP_OK)
-        status = cp_chat_render(t->tok, messages, n, add_generation_prompt, thinking, &prompt, err);
+        status = cp_chat_render(t->tok, chat.messages, chat.n, chat.add_generation_prompt,
+                                chat.thinking, &prompt, err);
     if (status == CP_OK)
         status = cp_prompt_encode(t->tok, &prompt, t->parse_special, &ids, err);
     if (status == CP_OK) {
@@ -190,12 +139,11 @@ static cp_status answer_chat(tokenize *t, const cJSON *line, cp_json_writer *w, 
     }
     cp_ids_deinit(&ids);
     cp_prompt_deinit(&prompt);
-    free(messages);
+    cp_chat_request_deinit(&chat);
     return status;
 }
 
-/* ---- the command ------------------------------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------------------------- */
 
 static cp_status answer_line(tokenize *t, const cJSON *line, cp_error *err) {
     cp_json_writer w;

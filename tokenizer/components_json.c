@@ -71,8 +71,7 @@ static cp_status unknown_type(const cp_json_reader *r, const char *part, const c
                                supported);
 }
 
-/* ---- normalizer -------------------------------------------------------------------------------
- */
+/* ---- normalizer ---------------------------------------------------------------------------- */
 
 static cp_status one_normalizer(cp_json_reader *r, const char *type, cp_tokenizer *tok,
                                 cp_error *err) {
@@ -89,8 +88,7 @@ cp_status cp_read_normalizer(cp_json_reader *r, cp_tokenizer *tok, cp_error *err
                                    : each_component(r, "normalizers", one_normalizer, tok, err);
 }
 
-/* ---- pre_tokenizer ----------------------------------------------------------------------------
- */
+/* ---- pre_tokenizer ------------------------------------------------------------------------- */
 
 static cp_status add_step(cp_json_reader *r, cp_tokenizer *tok, cp_str pattern, cp_error *err) {
     cp_status status = cp_pretokenizer_add(&tok->pretokenizer, pattern, err);
@@ -201,8 +199,7 @@ cp_status cp_read_pre_tokenizer(cp_json_reader *r, cp_tokenizer *tok, cp_error *
     return status;
 }
 
-/* ---- post_processor ---------------------------------------------------------------------------
- */
+/* ---- post_processor ------------------------------------------------------------------------ */
 
 #define MAX_SPECIALS   8
 #define NAME_MAX_BYTES 64
@@ -374,8 +371,7 @@ cp_status cp_read_post_processor(cp_json_reader *r, cp_tokenizer *tok, cp_error 
                                    : each_component(r, "processors", one_post_processor, tok, err);
 }
 
-/* ---- decoder ----------------------------------------------------------------------------------
- */
+/* ---- decoder ------------------------------------------------------------------------------- */
 
 static cp_status one_decoder(cp_json_reader *r, const char *type, cp_tokenizer *tok,
                              cp_error *err) {

@@ -50,8 +50,7 @@ size_t cp_nfc_plain_prefix(const char *text, size_t n) {
     return i;
 }
 
-/* ---- a run that may change --------------------------------------------------------------------
- */
+/* ---- a run that may change ----------------------------------------------------------------- */
 
 typedef struct run_buffers {
     utf8proc_int32_t *points, *sorted; /* [n_points], [n_sorted] */

@@ -60,8 +60,7 @@ cp_status cp_pretokenizer_add(cp_pretokenizer *p, cp_str pattern, cp_error *err)
     return status;
 }
 
-/* ---- matching ---------------------------------------------------------------------------------
- */
+/* ---- matching ------------------------------------------------------------------------------ */
 
 cp_status cp_splitter_init(cp_splitter *s, const cp_pretokenizer *p, cp_piece_fn *piece,
                            void *context, cp_error *err) {

@@ -68,8 +68,7 @@ static cp_status escape(translation *t) {
     return CP_OK;
 }
 
-/* One item inside [...]. Oniguruma nests classes and intersects them with &&; PCRE2 does neither.
- */
+/* One item inside [...]. Oniguruma nests classes and intersects them (&&); PCRE2 does neither. */
 static cp_status class_item(translation *t) {
     char c = t->in.data[t->at];
     bool first = t->class_start;

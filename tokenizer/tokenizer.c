@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- lifecycle --------------------------------------------------------------------------------
- */
+/* ---- lifecycle ----------------------------------------------------------------------------- */
 
 cp_status cp_tokenizer_open(const char *dir, cp_tokenizer **out, cp_error *err) {
     char path[CP_PATH_CAP];
@@ -42,8 +41,7 @@ void cp_tokenizer_close(cp_tokenizer *tok) {
     free(tok);
 }
 
-/* ---- questions about ids ----------------------------------------------------------------------
- */
+/* ---- questions about ids ------------------------------------------------------------------- */
 
 size_t cp_tokenizer_n_ids(const cp_tokenizer *tok) {
     return tok->vocab.n_ids;
@@ -77,8 +75,7 @@ cp_status cp_ids_push(cp_ids *ids, int32_t id, cp_error *err) {
     return CP_OK;
 }
 
-/* ---- encoding ---------------------------------------------------------------------------------
- */
+/* ---- encoding ------------------------------------------------------------------------------ */
 
 /* One call's working memory. */
 typedef struct encoding {
@@ -119,8 +116,7 @@ static cp_status encode_segment(encoding *e, cp_str text, cp_error *err) {
     return status == CP_OK ? cp_splitter_run(&e->splitter, text.data, text.n, err) : status;
 }
 
-/* Encodes the added tokens of text[zone) and the segments before them; *done moves behind the last.
- */
+/* Encodes the added tokens of a zone and the segments before them; *done moves behind the last. */
 static cp_status encode_zone(encoding *e, const char *text, cp_span zone, size_t *done,
                              cp_error *err) {
     size_t at, from = zone.begin;

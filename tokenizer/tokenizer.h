@@ -92,6 +92,19 @@ typedef struct cp_chat_message {
 
 typedef enum cp_thinking { CP_THINKING_DEFAULT, CP_THINKING_ON, CP_THINKING_OFF } cp_thinking;
 
+/* A conversation as JSON: {"messages": [{"role", "content", "reasoning_content"?}...],
+ * "enable_thinking"?: bool, "add_generation_prompt"?: bool (default true)}. */
+typedef struct cp_chat_request {
+    cp_chat_message *messages; /* [n]; their texts are borrowed from the JSON tree */
+    size_t n;
+    cp_thinking thinking;
+    bool add_generation_prompt;
+} cp_chat_request;
+struct cJSON;
+cp_status cp_chat_request_read(const struct cJSON *object, cp_chat_request *out, cp_error *err)
+    CP_MUST_CHECK;
+void cp_chat_request_deinit(cp_chat_request *request);
+
 /* A rendered prompt: its text, and which spans of it the template wrote itself. */
 typedef struct cp_prompt {
     cp_strbuf text;

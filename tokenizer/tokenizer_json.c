@@ -28,8 +28,7 @@ typedef struct load {
     size_t merges_at; /* where the merges stand, when they came before the vocabulary; else 0 */
 } load;
 
-/* ---- shared helpers ---------------------------------------------------------------------------
- */
+/* ---- shared helpers ------------------------------------------------------------------------ */
 
 cp_status cp_json_next_field(cp_json_reader *r, const char *const *names, unsigned *seen,
                              int *field, cp_error *err) {
@@ -76,8 +75,7 @@ static cp_status in_file(const load *l, cp_status status, cp_error *err) {
     return status == CP_OK ? CP_OK : cp_error_prefix(err, "%s", l->r.source);
 }
 
-/* ---- added tokens -----------------------------------------------------------------------------
- */
+/* ---- added tokens -------------------------------------------------------------------------- */
 
 /* The options that would let a token swallow neighbouring blanks, match whole words only, or match
  * in normalised text. No byte-level model in view uses them. */
@@ -135,8 +133,7 @@ static cp_status read_added_tokens(load *l, cp_error *err) {
     return status;
 }
 
-/* ---- model ------------------------------------------------------------------------------------
- */
+/* ---- model --------------------------------------------------------------------------------- */
 
 static cp_status keep_odd_token(load *l, cp_str key, int64_t id, cp_error *err) {
     if (l->n_odd == CP_ADDED_TOKENS_MAX)
@@ -349,8 +346,7 @@ static cp_status read_model(load *l, cp_error *err) {
     return status == CP_OK ? read_kept_merges(l, err) : status;
 }
 
-/* ---- the whole file ---------------------------------------------------------------------------
- */
+/* ---- the whole file ------------------------------------------------------------------------ */
 
 /* What can be said only when all parts are known, in whatever order they came. */
 static cp_status finish(load *l, cp_error *err) {

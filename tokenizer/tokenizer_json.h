@@ -17,8 +17,7 @@
 /* Fills a zeroed tokenizer; after a failure it holds a part, which cp_tokenizer_close releases. */
 cp_status cp_tokenizer_json_load(cp_tokenizer *tok, const char *path, cp_error *err) CP_MUST_CHECK;
 
-/* ---- shared by the loader's files -------------------------------------------------------------
- */
+/* ---- shared by the loader's files ---------------------------------------------------------- */
 
 /* Steps to the object's next key that is in `names` (NULL-terminated) and sets *field to its index,
  * or to -1 at the end of the object. Other keys are skipped. A key of the list that comes twice is

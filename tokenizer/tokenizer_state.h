@@ -18,8 +18,7 @@ struct cp_tokenizer {
     cp_pretokenizer pretokenizer;
     bool byte_level; /* the pre-tokenizer ends in ByteLevel; always, after loading */
     bool nfc;
-    bool ignore_merges; /* a piece that is a token as a whole is that token, whatever the merges say
-                         */
+    bool ignore_merges; /* a piece that is a token as a whole stays whole */
     int32_t before[CP_POST_PROCESS_MAX], after[CP_POST_PROCESS_MAX]; /* the post-processor's ids */
     size_t n_before, n_after;
     cp_chat_template chat;

@@ -16,8 +16,7 @@ void cp_vocab_deinit(cp_vocab *vocab) {
     *vocab = (cp_vocab){0};
 }
 
-/* ---- ids by bytes -----------------------------------------------------------------------------
- */
+/* ---- ids by bytes -------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t a) {
     a *= 0x9e3779b97f4a7c15u;
@@ -78,8 +77,7 @@ int32_t cp_vocab_find(const cp_vocab *vocab, cp_str bytes) {
     return vocab->n_slots ? probe(vocab, bytes, hash_bytes(bytes))->id : -1;
 }
 
-/* ---- tokens -----------------------------------------------------------------------------------
- */
+/* ---- tokens -------------------------------------------------------------------------------- */
 
 /* For messages: at most 48 bytes of a token. */
 #define SHOWN(bytes) (int)((bytes).n < 48 ? (bytes).n : 48), (bytes).data
@@ -139,8 +137,7 @@ cp_status cp_vocab_add_added(cp_vocab *vocab, cp_str bytes, int64_t id, bool spe
     return status;
 }
 
-/* ---- merges -----------------------------------------------------------------------------------
- */
+/* ---- merges -------------------------------------------------------------------------------- */
 
 /* The slot of a pair, or the free one where it would go. */
 static cp_merge_slot *probe_merge(const cp_vocab *vocab, int32_t left, int32_t right) {

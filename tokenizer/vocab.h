@@ -57,8 +57,7 @@ void cp_vocab_deinit(cp_vocab *vocab); /* a zeroed struct is an empty vocabulary
 
 /* A token of the BPE vocabulary: `id` must be new, and so must be the bytes. */
 cp_status cp_vocab_add_base(cp_vocab *vocab, cp_str bytes, int64_t id, cp_error *err) CP_MUST_CHECK;
-/* An added token; it may have the id of a base token with the same bytes, else the id must be new.
- */
+/* An added token; its id must be new, or that of a base token with the same bytes. */
 cp_status cp_vocab_add_added(cp_vocab *vocab, cp_str bytes, int64_t id, bool special,
                              cp_error *err) CP_MUST_CHECK;
 /* The next merge in rank order, by the bytes of its two sides; they and their sum must be base
