@@ -14,8 +14,7 @@
 #define LEFT_OUT_BYTES  32 /* room kept for "(N more not shown)" */
 #define ENTRY_MAX_BYTES 2048
 
-/* ---- dates -------------------------------------------------------------------------------------
- */
+/* ---- dates ------------------------------------------------------------------------------ */
 
 typedef struct day {
     int year, month, day;
@@ -41,8 +40,7 @@ static int months_between(day from, day to) {
     return (to.year - from.year) * 12 + to.month - from.month - (to.day < from.day);
 }
 
-/* ---- facts -------------------------------------------------------------------------------------
- */
+/* ---- facts ------------------------------------------------------------------------------ */
 
 /* NULL when absent or not a string. */
 static const char *text_of(const cJSON *object, const char *key) {
@@ -85,8 +83,7 @@ cp_patient_facts cp_patient_facts_of(const cp_patient_record *record, const char
     return facts;
 }
 
-/* ---- writing within a limit --------------------------------------------------------------------
- */
+/* ---- writing within a limit ------------------------------------------------------------- */
 
 /* One section: its entries may fill `out` up to `limit` bytes. */
 typedef struct section {
@@ -146,8 +143,7 @@ static void end_section(section *s) {
     cp_strbuf_putc(s->out, '\n');
 }
 
-/* ---- the sections ------------------------------------------------------------------------------
- */
+/* ---- the sections ----------------------------------------------------------------------- */
 
 typedef bool entry_writer(const cJSON *item, cp_strbuf *entry); /* false: nothing to say */
 

@@ -38,8 +38,7 @@ typedef struct window {
     uint8_t border; /* of ignored words since the last token */
 } window;
 
-/* ---- phrases -----------------------------------------------------------------------------------
- */
+/* ---- phrases ---------------------------------------------------------------------------- */
 
 static bool means(const token *t, int32_t id) {
     return t->id == id || t->other == id;
@@ -66,8 +65,7 @@ static bool follows(const window *w, size_t at, const int32_t *ids, size_t n, si
     return true;
 }
 
-/* ---- negation ----------------------------------------------------------------------------------
- */
+/* ---- negation --------------------------------------------------------------------------- */
 
 /* Nothing at all between the token and the one before it. */
 static bool touches_previous(const window *w, size_t at) {
@@ -100,10 +98,10 @@ static bool can_be_negated(const window *w, size_t start, size_t end) {
     return true;
 }
 
-static bool is_negated(const window *w, size_t start, size_t end) {
+/* What stands before `start` negates it; the occurrence itself is not
+ * looked at. */
+static bool is_negated(const window *w, size_t start) {
     size_t at = start;
-    if (!can_be_negated(w, start, end))
-        return false;
     for (int step = 0; step <= REACH && touches_previous(w, at); step++) {
         size_t negator = negator_before(w, at);
         if (negator < at)
@@ -118,18 +116,23 @@ static bool is_negated(const window *w, size_t start, size_t end) {
     return false;
 }
 
-/* ---- the window --------------------------------------------------------------------------------
- */
+/* ---- the window ------------------------------------------------------------------------- */
 
-static void try_phrases(window *w, size_t start, int32_t id) {
+static bool is_seen(const window *w, const cp_phrase *phrase) {
+    return cp_group_set_has(w->seen, phrase->group);
+}
+
+static void try_phrases(window *w, size_t start, int32_t id, bool negated) {
     const cp_rule_table *table = w->table;
     size_t end;
     for (uint32_t i = table->phrases_from[id]; i < table->phrases_from[id + 1]; i++) {
         const cp_phrase *phrase = &table->phrases[i];
         const int32_t *ids = table->ids + phrase->first_id;
+        if (!negated && is_seen(w, phrase)) /* one more occurrence tells nothing new */
+            continue;
         if (!follows(w, start + 1, ids + 1, phrase->n - 1u, &end))
             continue;
-        if (!phrase->never_negated && is_negated(w, start, end))
+        if (negated && !phrase->never_negated && can_be_negated(w, start, end))
             w->tokens[end - 1].negated_end = true;
         else
             w->seen->bits[phrase->group / 64] |= (uint64_t)1 << phrase->group % 64;
@@ -138,12 +141,12 @@ static void try_phrases(window *w, size_t start, int32_t id) {
 
 static void try_starts(window *w, size_t until) {
     for (; w->next < until; w->next++) {
-        const token *t = &w->tokens[w->next];
-        int32_t id = t->id, other = t->other;
+        int32_t id = w->tokens[w->next].id, other = w->tokens[w->next].other;
+        bool negated = id != CP_WORD_UNKNOWN && is_negated(w, w->next);
         if (id != CP_WORD_UNKNOWN)
-            try_phrases(w, w->next, id);
+            try_phrases(w, w->next, id, negated);
         if (other != CP_WORD_UNKNOWN)
-            try_phrases(w, w->next, other);
+            try_phrases(w, w->next, other, negated);
     }
 }
 

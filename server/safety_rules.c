@@ -53,8 +53,7 @@ static cp_status nonempty_list(compiler *c, const cJSON *list, const char *name)
     return CP_OK;
 }
 
-/* ---- words and phrases -------------------------------------------------------------------------
- */
+/* ---- words and phrases ------------------------------------------------------------------ */
 
 static bool is_plain(const char *text) {
     for (; *text; text++)
@@ -186,8 +185,7 @@ static cp_status add_group(compiler *c, const cJSON *items) {
     return status;
 }
 
-/* ---- language ----------------------------------------------------------------------------------
- */
+/* ---- language --------------------------------------------------------------------------- */
 
 static cp_status set_roles(compiler *c, const cJSON *list, const char *name, uint8_t role) {
     cp_status status = nonempty_list(c, list, name);
@@ -298,8 +296,7 @@ static cp_status read_language(compiler *c, const cJSON *language) {
     return status;
 }
 
-/* ---- conditions and patterns -------------------------------------------------------------------
- */
+/* ---- conditions and patterns ------------------------------------------------------------ */
 
 static cp_status read_bound(compiler *c, const cJSON *object, const char *key, int max, int *out) {
     const cJSON *member = cp_json_member(object, key);
@@ -377,8 +374,7 @@ static cp_status read_pattern(compiler *c, const cJSON *item) {
     return CP_OK;
 }
 
-/* ---- rules -------------------------------------------------------------------------------------
- */
+/* ---- rules ------------------------------------------------------------------------------ */
 
 static bool is_id(const char *text) {
     size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-");

@@ -8,8 +8,7 @@
 #define MIN_SWAPPED 5 /* letters of a rule word that two swapped letters may hide */
 #define MIN_EDITED  6 /* letters of a rule word that any one edit may hide */
 
-/* ---- exact -------------------------------------------------------------------------------------
- */
+/* ---- exact ------------------------------------------------------------------------------ */
 
 static uint32_t hash(const char *text, size_t n) { /* FNV-1a */
     uint32_t h = 2166136261u;
@@ -65,8 +64,7 @@ void cp_vocabulary_deinit(cp_vocabulary *v) {
     *v = (cp_vocabulary){0};
 }
 
-/* ---- misspellings ------------------------------------------------------------------------------
- */
+/* ---- misspellings ----------------------------------------------------------------------- */
 
 static bool all_letters(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++)

@@ -51,8 +51,7 @@ typedef struct jsonl_store {
     size_t n_patients, patients_cap;
 } jsonl_store;
 
-/* ---- looking up --------------------------------------------------------------------------------
- */
+/* ---- looking up ------------------------------------------------------------------------- */
 
 static int compare_patients(const void *a, const void *b) {
     return strcmp(((const patient_row *)a)->mrn, ((const patient_row *)b)->mrn);
@@ -89,8 +88,7 @@ static size_t first_row(const table *t, uint32_t patient) {
     return lo;
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading ---------------------------------------------------------------------------- */
 
 /* What a check of one line is told: names for errors, and the line itself. */
 typedef struct line_at {
@@ -253,8 +251,7 @@ static cp_status read_table(jsonl_store *store, const char *dir, unsigned file, 
     return status;
 }
 
-/* ---- the interface -----------------------------------------------------------------------------
- */
+/* ---- the interface ---------------------------------------------------------------------- */
 
 static cp_status parse_rows(const table *t, uint32_t patient, cJSON **out, cp_error *err) {
     cJSON *list = cJSON_CreateArray();

@@ -41,8 +41,7 @@ static void assert_refused(const char *file, const char *text, const char *place
         fail_msg("quotes the record: %s", err.message);
 }
 
-/* ---- the synthetic data ------------------------------------------------------------------------
- */
+/* ---- the synthetic data ----------------------------------------------------------------- */
 
 static void every_synthetic_patient_loads_with_linked_records(void **state) {
     (void)state;
@@ -133,8 +132,7 @@ static void generator_writes_what_is_on_disk(void **state) {
     test_run_free(&run);
 }
 
-/* ---- get ---------------------------------------------------------------------------------------
- */
+/* ---- get -------------------------------------------------------------------------------- */
 
 static void unknown_patient_is_not_found_and_not_repeated(void **state) {
     (void)state;
@@ -196,8 +194,7 @@ static void rows_come_oldest_first_and_belong_to_the_caller(void **state) {
     cp_patient_record_free(NULL);
 }
 
-/* ---- refusals ----------------------------------------------------------------------------------
- */
+/* ---- refusals --------------------------------------------------------------------------- */
 
 static void malformed_lines_are_refused_with_file_and_line(void **state) {
     (void)state;
@@ -262,8 +259,7 @@ static void missing_files_and_overlong_lines_are_refused(void **state) {
     free(line);
 }
 
-/* ---- faults ------------------------------------------------------------------------------------
- */
+/* ---- faults ----------------------------------------------------------------------------- */
 
 static void *hooked_malloc(size_t n) {
     return malloc(n); /* ours, so that cJSON's allocations fail too */

@@ -27,8 +27,7 @@ static cp_safety_finding check(const cp_safety *safety, const char *query) {
     return found;
 }
 
-/* ---- what must be found ------------------------------------------------------------------------
- */
+/* ---- what must be found ----------------------------------------------------------------- */
 
 static const struct positive {
     const char *id, *query;
@@ -169,8 +168,7 @@ static void misspelled_and_oddly_written_words_are_read(void **state) {
     cp_safety_close(safety);
 }
 
-/* ---- what must not -----------------------------------------------------------------------------
- */
+/* ---- what must not ---------------------------------------------------------------------- */
 
 static void everyday_complaints_and_plain_negations_fire_nothing(void **state) {
     (void)state;
@@ -259,8 +257,7 @@ static void playing_down_never_lowers(void **state) {
     cp_safety_close(safety);
 }
 
-/* ---- properties --------------------------------------------------------------------------------
- */
+/* ---- properties ------------------------------------------------------------------------- */
 
 static void added_sentences_never_raise_the_floor_number(void **state) {
     (void)state;
@@ -370,8 +367,7 @@ static void any_bytes_are_survived_without_allocating(void **state) {
     cp_safety_close(safety);
 }
 
-/* ---- what the record says ----------------------------------------------------------------------
- */
+/* ---- what the record says --------------------------------------------------------------- */
 
 static bool fires_for(const cp_safety *safety, const char *id, const char *query,
                       cp_patient_facts facts) {
@@ -416,8 +412,7 @@ static void levels_combine_to_the_more_urgent(void **state) {
     assert_string_equal(cp_acuity_disposition(9), "clinician_review");
 }
 
-/* ---- malformed files ---------------------------------------------------------------------------
- */
+/* ---- malformed files -------------------------------------------------------------------- */
 
 #define LANGUAGE                                                                                   \
     "{\"ignored\":[\"my\"],\"same_words\":{\"pain\":[\"ache\"]},\"negators\":[\"no\"],"            \
@@ -530,8 +525,7 @@ static void a_missing_file_is_refused(void **state) {
     assert_null(safety);
 }
 
-/* ---- faults ------------------------------------------------------------------------------------
- */
+/* ---- faults ----------------------------------------------------------------------------- */
 
 static void *hooked_malloc(size_t n) {
     return malloc(n); /* ours, so that cJSON's allocations fail too */
