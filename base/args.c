@@ -101,6 +101,9 @@ cp_args_result cp_args_parse(const cp_command_line *line, int argc, char **argv)
             return CP_ARGS_BAD;
         }
     }
+    for (size_t i = 0; i < line->n_args; i++)
+        if (line->args[i].required && !*(const char **)line->args[i].target)
+            return bad(line, "this option is missing: --", line->args[i].name);
     return CP_ARGS_RUN;
 }
 

@@ -30,6 +30,7 @@ typedef struct cp_arg {
     const char *value; /* shown in help: "DIR" */
     const char *help;
     double lo, hi; /* numbers only */
+    bool required; /* texts only: the target must not be NULL in the end */
 } cp_arg;
 
 typedef struct cp_command_line {
@@ -46,6 +47,11 @@ typedef enum cp_args_result { CP_ARGS_RUN, CP_ARGS_HELP_SHOWN, CP_ARGS_BAD } cp_
 /* Parses argv[1..argc): argv[0] is the subcommand's name. --help prints to stdout; a mistake prints one
  * line to stderr that names the option, its value and what was expected. */
 cp_args_result cp_args_parse(const cp_command_line *line, int argc, char **argv) CP_MUST_CHECK;
+
+/* The exit status when the result is not CP_ARGS_RUN. */
+static inline int cp_args_exit(cp_args_result result) {
+    return result == CP_ARGS_HELP_SHOWN ? CP_EXIT_OK : CP_EXIT_USAGE;
+}
 
 /* Number texts, used by settings too: the whole text must be a finite number in lo..hi. */
 bool cp_args_int(const char *text, double lo, double hi, int64_t *out) CP_MUST_CHECK;

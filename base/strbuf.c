@@ -44,7 +44,12 @@ static bool reserve(cp_strbuf *buf, size_t n) {
         buf->failed = CP_ERR_NO_MEMORY;
         return false;
     }
+    buf->data[buf->n] = '\0';
     return true;
+}
+
+void cp_strbuf_reserve(cp_strbuf *buf, size_t n) {
+    (void)reserve(buf, n); /* a failure is kept in the buffer */
 }
 
 void cp_strbuf_append(cp_strbuf *buf, const void *bytes, size_t n) {

@@ -32,6 +32,8 @@ void cp_strbuf_deinit(cp_strbuf *buf);
 /* Empties it and forgets a failure; keeps the memory. */
 void cp_strbuf_clear(cp_strbuf *buf);
 
+/* Makes room for n more bytes now, so that appending them allocates nothing. */
+void cp_strbuf_reserve(cp_strbuf *buf, size_t n);
 void cp_strbuf_append(cp_strbuf *buf, const void *bytes, size_t n);
 void cp_strbuf_puts(cp_strbuf *buf, const char *text);
 void cp_strbuf_putc(cp_strbuf *buf, char c);

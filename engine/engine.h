@@ -37,6 +37,8 @@ const char *cp_engine_isa(const cp_engine *engine);     /* "scalar", "avx2" */
 cp_status cp_session_create(cp_engine *engine, size_t max_tokens, cp_session **out, cp_error *err)
     CP_MUST_CHECK;
 void cp_session_free(cp_session *session);
+/* The bytes that such a session takes once all its pages have been used. */
+cp_status cp_session_bytes(cp_engine *engine, size_t max_tokens, size_t *bytes, cp_error *err) CP_MUST_CHECK;
 cp_engine *cp_session_engine(const cp_session *session);
 size_t cp_session_n_tokens(const cp_session *session);
 size_t cp_session_max_tokens(const cp_session *session);

@@ -12,12 +12,15 @@ typedef struct buffer {
     size_t a, b, c;
 } buffer;
 
-/* Lays all buffers out in one run of pages, each on a cache line. */
-static cp_status allocate(cp_session *s, cp_error *err) {
+#define N_BUFFERS 16
+
+/* Where each buffer begins in one run of pages, each on a cache line, and the bytes of the whole. */
+static cp_status plan(cp_session *s, buffer buffers[N_BUFFERS], size_t offsets[N_BUFFERS], size_t *total,
+                      cp_error *err) {
     const cp_model_config *c = &s->engine->config;
     size_t q_dim = cp_config_q_dim(c), kv_dim = cp_config_kv_dim(c), t = s->step_cap;
     size_t n_threads = cp_threads_count(s->engine->threads);
-    const buffer buffers[] = {
+    const buffer all[N_BUFFERS] = {
         {&s->k, c->n_layers, s->max_tokens, kv_dim},
         {&s->v, c->n_layers, s->max_tokens, kv_dim},
         {&s->x, t, c->hidden_size, 1},
@@ -35,37 +38,61 @@ static cp_status allocate(cp_session *s, cp_error *err) {
         {&s->final, CP_LOGITS_BLOCK, c->hidden_size, 1},
         {&s->logits, CP_LOGITS_BLOCK, c->vocab_size, 1},
     };
-    size_t offsets[CP_COUNT_OF(buffers)], total = 0;
-    for (size_t i = 0; i < CP_COUNT_OF(buffers); i++) {
+    *total = 0;
+    for (size_t i = 0; i < N_BUFFERS; i++) {
         size_t bytes = sizeof(float);
-        offsets[i] = total;
-        if (!cp_size_mul(bytes, buffers[i].a, &bytes) || !cp_size_mul(bytes, buffers[i].b, &bytes) ||
-            !cp_size_mul(bytes, buffers[i].c, &bytes) || !cp_size_add(bytes, CP_CACHE_LINE - 1, &bytes) ||
-            !cp_size_add(total, bytes / CP_CACHE_LINE * CP_CACHE_LINE, &total))
+        buffers[i] = all[i];
+        offsets[i] = *total;
+        if (!cp_size_mul(bytes, all[i].a, &bytes) || !cp_size_mul(bytes, all[i].b, &bytes) ||
+            !cp_size_mul(bytes, all[i].c, &bytes) || !cp_size_add(bytes, CP_CACHE_LINE - 1, &bytes) ||
+            !cp_size_add(*total, bytes / CP_CACHE_LINE * CP_CACHE_LINE, total))
             return cp_error_set(err, CP_ERR_LIMIT, "a session of %zu tokens does not fit in memory",
                                 s->max_tokens);
     }
-    s->memory = cp_pages_alloc(total);
+    return CP_OK;
+}
+
+/* Checks the size and sets what the plan depends on. */
+static cp_status prepare(cp_session *s, cp_engine *engine, size_t max_tokens, cp_error *err) {
+    if (max_tokens == 0 || max_tokens > engine->config.max_positions)
+        return cp_error_set(err, CP_ERR_USAGE, "context is %zu tokens, expected 1 to the model's %zu",
+                            max_tokens, engine->config.max_positions);
+    s->engine = engine;
+    s->max_tokens = max_tokens;
+    s->step_cap = max_tokens < CP_STEP_MAX_TOKENS ? max_tokens : CP_STEP_MAX_TOKENS;
+    return CP_OK;
+}
+
+static cp_status allocate(cp_session *s, cp_error *err) {
+    buffer buffers[N_BUFFERS];
+    size_t offsets[N_BUFFERS];
+    cp_status status = plan(s, buffers, offsets, &s->memory_bytes, err);
+    if (status != CP_OK)
+        return status;
+    s->memory = cp_pages_alloc(s->memory_bytes);
     if (!s->memory)
         return cp_error_no_memory(err, "session");
-    s->memory_bytes = total;
-    for (size_t i = 0; i < CP_COUNT_OF(buffers); i++)
+    for (size_t i = 0; i < N_BUFFERS; i++)
         *buffers[i].at = (float *)(void *)((char *)s->memory + offsets[i]);
     return CP_OK;
 }
 
+cp_status cp_session_bytes(cp_engine *engine, size_t max_tokens, size_t *bytes, cp_error *err) {
+    cp_session planned = {0};
+    buffer buffers[N_BUFFERS];
+    size_t offsets[N_BUFFERS];
+    cp_status status = prepare(&planned, engine, max_tokens, err);
+    return status == CP_OK ? plan(&planned, buffers, offsets, bytes, err) : status;
+}
+
 cp_status cp_session_create(cp_engine *engine, size_t max_tokens, cp_session **out, cp_error *err) {
     *out = NULL;
-    if (max_tokens == 0 || max_tokens > engine->config.max_positions)
-        return cp_error_set(err, CP_ERR_USAGE, "context is %zu tokens, expected 1 to the model's %zu",
-                            max_tokens, engine->config.max_positions);
     cp_session *s = calloc(1, sizeof *s);
     if (!s)
         return cp_error_no_memory(err, "session");
-    s->engine = engine;
-    s->max_tokens = max_tokens;
-    s->step_cap = max_tokens < CP_STEP_MAX_TOKENS ? max_tokens : CP_STEP_MAX_TOKENS;
-    cp_status status = allocate(s, err);
+    cp_status status = prepare(s, engine, max_tokens, err);
+    if (status == CP_OK)
+        status = allocate(s, err);
     if (status != CP_OK) {
         cp_session_free(s);
         return status;

@@ -1,0 +1,41 @@
+#include "base/progress.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define BAR_WIDTH 30
+#define REDRAW_NS 100000000u
+
+void cp_progress_start(cp_progress *p, const char *what, uint64_t total_bytes) {
+    *p = (cp_progress){what, total_bytes, cp_clock_ns(), 0, isatty(STDERR_FILENO) == 1};
+}
+
+static void draw(const cp_progress *p, uint64_t done) {
+    double share = p->total_bytes ? (double)done / (double)p->total_bytes : 1;
+    double seconds = cp_clock_ms_since(p->start_ns) / 1e3, rate = seconds > 0 ? (double)done / seconds : 0;
+    double left = rate > 0 ? (double)(p->total_bytes - done) / rate : 0;
+    char bar[BAR_WIDTH + 1];
+    for (int i = 0; i < BAR_WIDTH; i++)
+        bar[i] = i < (int)(share * BAR_WIDTH) ? '#' : '.';
+    bar[BAR_WIDTH] = '\0';
+    fprintf(stderr, "\r%s [%s] %3.0f%%  %.0f of %.0f MiB  %.0f MiB/s  %.0f s left ", p->what, bar, share * 100,
+            (double)done / (1 << 20), (double)p->total_bytes / (1 << 20), rate / (1 << 20), left);
+    fflush(stderr);
+}
+
+void cp_progress_update(cp_progress *p, uint64_t done_bytes) {
+    uint64_t now = cp_clock_ns();
+    if (!p->terminal || now - p->drawn_ns < REDRAW_NS)
+        return;
+    p->drawn_ns = now;
+    draw(p, done_bytes);
+}
+
+void cp_progress_finish(cp_progress *p, uint64_t done_bytes) {
+    if (!p->terminal)
+        return;
+    draw(p, done_bytes);
+    fputc('\n', stderr);
+}

@@ -1,0 +1,7 @@
+/* The subcommands that prepare weights. argv[0] is the name; the exit status is returned. */
+#ifndef CP_CONVERT_COMMANDS_H
+#define CP_CONVERT_COMMANDS_H
+
+int cmd_convert(int argc, char **argv);
+
+#endif

@@ -1,0 +1,105 @@
+#include "convert/safetensors_writer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_HEADER_BYTES ((size_t)100000000)
+#define ALIGNMENT 64 /* of the data, so that rows start on cache lines when their sizes allow */
+
+void cp_safetensors_writer_init(cp_safetensors_writer *w) {
+    *w = (cp_safetensors_writer){0};
+    cp_strbuf_init(&w->header, MAX_HEADER_BYTES);
+    cp_json_writer_init(&w->json, &w->header);
+    cp_json_open_object(&w->json);
+    cp_json_key(&w->json, "__metadata__");
+    cp_json_open_object(&w->json);
+    cp_json_member_text(&w->json, "format", "pt"); /* what other readers look for */
+}
+
+void cp_safetensors_writer_deinit(cp_safetensors_writer *w) {
+    if (w->file) {
+        fclose(w->file);
+        unlink(w->temporary);
+    }
+    cp_strbuf_deinit(&w->header);
+}
+
+void cp_safetensors_writer_metadata(cp_safetensors_writer *w, const char *key, const char *value) {
+    assert(w->announced_bytes == 0);
+    cp_json_member_text(&w->json, key, value);
+}
+
+uint64_t cp_safetensors_writer_announce(cp_safetensors_writer *w, const char *name, cp_dtype dtype,
+                                        size_t rows, size_t cols) {
+    uint64_t bytes = (uint64_t)rows * (cols ? cols : 1) * cp_dtype_bytes(dtype);
+    if (w->json.depth == 2)
+        cp_json_close_object(&w->json); /* the metadata */
+    cp_json_key(&w->json, name);
+    cp_json_open_object(&w->json);
+    cp_json_member_text(&w->json, "dtype", cp_dtype_name(dtype));
+    cp_json_key(&w->json, "shape");
+    cp_json_open_array(&w->json);
+    cp_json_put_int(&w->json, (int64_t)rows);
+    if (cols)
+        cp_json_put_int(&w->json, (int64_t)cols);
+    cp_json_close_array(&w->json);
+    cp_json_key(&w->json, "data_offsets");
+    cp_json_open_array(&w->json);
+    cp_json_put_int(&w->json, (int64_t)w->announced_bytes);
+    cp_json_put_int(&w->json, (int64_t)(w->announced_bytes + bytes));
+    cp_json_close_array(&w->json);
+    cp_json_close_object(&w->json);
+    w->announced_bytes += bytes;
+    return bytes;
+}
+
+static cp_status failed(const cp_safetensors_writer *w, const char *doing, cp_error *err) {
+    return cp_error_set(err, CP_ERR_IO, "%s: cannot %s: %s", w->temporary, doing, strerror(errno));
+}
+
+cp_status cp_safetensors_writer_begin(cp_safetensors_writer *w, const char *path, cp_error *err) {
+    while (w->json.depth > 0)
+        cp_json_close_object(&w->json);
+    while ((8 + w->header.n) % ALIGNMENT != 0 && w->header.failed == CP_OK)
+        cp_strbuf_putc(&w->header, ' ');
+    cp_status status = cp_strbuf_check(&w->header, path, err);
+    if (status != CP_OK)
+        return status;
+    int n = snprintf(w->path, sizeof w->path, "%s", path);
+    int m = snprintf(w->temporary, sizeof w->temporary, "%s.%ld.tmp", path, (long)getpid());
+    if (n < 0 || m < 0 || (size_t)m >= sizeof w->temporary)
+        return cp_error_set(err, CP_ERR_LIMIT, "%s: path is too long", path);
+    w->file = fopen(w->temporary, "wbe");
+    if (!w->file)
+        return failed(w, "create", err);
+    unsigned char length[8];
+    for (unsigned i = 0; i < sizeof length; i++)
+        length[i] = (unsigned char)((uint64_t)w->header.n >> 8 * i);
+    if (fwrite(length, 1, sizeof length, w->file) != sizeof length ||
+        fwrite(w->header.data, 1, w->header.n, w->file) != w->header.n)
+        return failed(w, "write", err);
+    return CP_OK;
+}
+
+cp_status cp_safetensors_writer_write(cp_safetensors_writer *w, const void *bytes, size_t n, cp_error *err) {
+    if (fwrite(bytes, 1, n, w->file) != n)
+        return failed(w, "write", err);
+    w->written_bytes += n;
+    return CP_OK;
+}
+
+cp_status cp_safetensors_writer_finish(cp_safetensors_writer *w, cp_error *err) {
+    assert(w->written_bytes == w->announced_bytes);
+    if (fflush(w->file) != 0 || fsync(fileno(w->file)) != 0)
+        return failed(w, "write", err);
+    int closed = fclose(w->file);
+    w->file = NULL;
+    if (closed != 0 || rename(w->temporary, w->path) != 0) {
+        cp_status status = failed(w, "rename into place", err);
+        unlink(w->temporary);
+        return status;
+    }
+    return CP_OK;
+}

@@ -1,0 +1,21 @@
+/* What this folder's files share. */
+#ifndef CP_LLM_LLM_INTERNAL_H
+#define CP_LLM_LLM_INTERNAL_H
+
+#include "llm/llm.h"
+
+struct cp_llm {
+    char *name;
+    cp_engine *engine;
+    cp_tokenizer *tokenizer;
+    cp_session *session;
+    cp_sampler *sampler;
+    size_t max_token_bytes;          /* of the longest token's text */
+    int32_t think_open, think_close; /* <think>, </think>; -1 when the tokenizer has none */
+};
+
+/* Every id that the tokenizer can produce must have an embedding. */
+cp_status cp_model_check_vocabulary(const char *dir, const cp_tokenizer *tok, size_t vocab_size, cp_error *err)
+    CP_MUST_CHECK;
+
+#endif

@@ -1,0 +1,39 @@
+#include "llm/model_folder.h"
+
+#include "base/file.h"
+#include "llm/llm_internal.h"
+
+cp_status cp_model_check_vocabulary(const char *dir, const cp_tokenizer *tok, size_t vocab_size, cp_error *err) {
+    size_t n_ids = cp_tokenizer_n_ids(tok);
+    if (n_ids <= vocab_size)
+        return CP_OK;
+    return cp_error_set(err, CP_ERR_FORMAT,
+                        "%s/tokenizer.json: token id %zu is beyond config.json's vocab_size %zu", dir,
+                        n_ids - 1, vocab_size);
+}
+
+static cp_status check_tokenizer(const char *dir, const cp_engine *engine, cp_error *err) {
+    char path[CP_PATH_CAP];
+    cp_tokenizer *tok;
+    cp_status status = cp_path_join(dir, "tokenizer.json", path, sizeof path, err);
+    if (status != CP_OK || !cp_file_exists(path))
+        return status;
+    status = cp_tokenizer_open(dir, &tok, err);
+    if (status != CP_OK)
+        return status;
+    status = cp_model_check_vocabulary(dir, tok, cp_engine_config(engine)->vocab_size, err);
+    cp_tokenizer_close(tok);
+    return status;
+}
+
+cp_status cp_model_folder_open(const char *dir, size_t n_threads, cp_engine **out, cp_error *err) {
+    cp_status status = cp_engine_open(dir, &(cp_engine_options){.n_threads = n_threads}, out, err);
+    if (status != CP_OK)
+        return status;
+    status = check_tokenizer(dir, *out, err);
+    if (status != CP_OK) {
+        cp_engine_close(*out);
+        *out = NULL;
+    }
+    return status;
+}
