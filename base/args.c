@@ -96,8 +96,9 @@ cp_args_result cp_args_parse(const cp_command_line *line, int argc, char **argv)
             value = argv[++i];
         }
         if (!store(arg, value)) {
-            fprintf(stderr, "carepath: --%s is \"%s\", expected %s from %.10g to %.10g\n", arg->name, value,
-                    arg->kind == CP_ARG_INT ? "an integer" : "a number", arg->lo, arg->hi);
+            fprintf(stderr, "carepath: --%s is \"%s\", expected %s from %.10g to %.10g\n",
+                    arg->name, value, arg->kind == CP_ARG_INT ? "an integer" : "a number", arg->lo,
+                    arg->hi);
             return CP_ARGS_BAD;
         }
     }

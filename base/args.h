@@ -1,7 +1,8 @@
 /* The command line of one subcommand: a table of options, parsed, checked and shown by --help.
  *
- * Long options only, "--name value" or "--name=value"; flags take no value. Numbers are checked against
- * the range in the table. Results go to the targets, which the caller has set to the defaults. */
+ * Long options only, "--name value" or "--name=value"; flags take no value. Numbers are checked
+ * against the range in the table. Results go to the targets, which the caller has set to the
+ * defaults. */
 #ifndef CP_BASE_ARGS_H
 #define CP_BASE_ARGS_H
 
@@ -12,9 +13,9 @@
 #include <stdint.h>
 
 /* Exit statuses of every subcommand. */
-#define CP_EXIT_OK 0
+#define CP_EXIT_OK     0
 #define CP_EXIT_FAILED 1
-#define CP_EXIT_USAGE 2
+#define CP_EXIT_USAGE  2
 
 typedef enum cp_arg_kind {
     CP_ARG_FLAG,   /* bool *: true when given */
@@ -44,8 +45,8 @@ typedef struct cp_command_line {
 
 typedef enum cp_args_result { CP_ARGS_RUN, CP_ARGS_HELP_SHOWN, CP_ARGS_BAD } cp_args_result;
 
-/* Parses argv[1..argc): argv[0] is the subcommand's name. --help prints to stdout; a mistake prints one
- * line to stderr that names the option, its value and what was expected. */
+/* Parses argv[1..argc): argv[0] is the subcommand's name. --help prints to stdout; a mistake prints
+ * one line to stderr that names the option, its value and what was expected. */
 cp_args_result cp_args_parse(const cp_command_line *line, int argc, char **argv) CP_MUST_CHECK;
 
 /* The exit status when the result is not CP_ARGS_RUN. */

@@ -1,14 +1,15 @@
 /* Status codes and the one error sentence.
  *
- * Every function that can fail returns a cp_status and takes a `cp_error *err` last. The sentence is
- * written once, where the fault is seen, and names the thing, its value and what was expected; callers
- * forward it and may put context in front with cp_error_prefix. A sentence is always one line: control
- * characters from hostile names are replaced, and it is cut (on a UTF-8 border) at its capacity.
- * `err` may be NULL when the caller needs the status only. No thread shares a cp_error. */
+ * Every function that can fail returns a cp_status and takes a `cp_error *err` last. The sentence
+ * is written once, where the fault is seen, and names the thing, its value and what was expected;
+ * callers forward it and may put context in front with cp_error_prefix. A sentence is always one
+ * line: control characters from hostile names are replaced, and it is cut (on a UTF-8 border) at
+ * its capacity. `err` may be NULL when the caller needs the status only. No thread shares a
+ * cp_error. */
 #ifndef CP_BASE_ERROR_H
 #define CP_BASE_ERROR_H
 
-#define CP_MUST_CHECK __attribute__((warn_unused_result))
+#define CP_MUST_CHECK         __attribute__((warn_unused_result))
 #define CP_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 
 typedef enum cp_status {

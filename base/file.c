@@ -130,7 +130,8 @@ cp_status cp_path_join(const char *dir, const char *name, char *out, size_t cap,
     const char *slash = n > 0 && dir[n - 1] == '/' ? "" : "/";
     int used = snprintf(out, cap, "%s%s%s", dir, slash, name);
     if (used < 0 || (size_t)used >= cap)
-        return cp_error_set(err, CP_ERR_LIMIT, "%s/%s: path is longer than %zu bytes", dir, name, cap);
+        return cp_error_set(err, CP_ERR_LIMIT, "%s/%s: path is longer than %zu bytes", dir, name,
+                            cap);
     return CP_OK;
 }
 

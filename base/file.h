@@ -1,7 +1,8 @@
 /* Files: read whole (small ones, with a maximum), mapped read-only (weights), lines of a stream.
  *
- * A mapped file is private and read-only. A file that shrinks while it is mapped would raise SIGBUS on
- * access; its size is fixed at open, so model folders must be replaced by renaming, never truncated. */
+ * A mapped file is private and read-only. A file that shrinks while it is mapped would raise SIGBUS
+ * on access; its size is fixed at open, so model folders must be replaced by renaming, never
+ * truncated. */
 #ifndef CP_BASE_FILE_H
 #define CP_BASE_FILE_H
 
@@ -18,9 +19,10 @@ typedef struct cp_mapping {
 cp_status cp_file_map(const char *path, cp_mapping *out, cp_error *err) CP_MUST_CHECK;
 void cp_file_unmap(cp_mapping *mapping);
 
-/* The whole file, at most max_bytes, into `out` (initialised by the callee, deinit by the caller, also
- * after failure). CP_ERR_NOT_FOUND when there is no such file. */
-cp_status cp_file_read(const char *path, size_t max_bytes, cp_strbuf *out, cp_error *err) CP_MUST_CHECK;
+/* The whole file, at most max_bytes, into `out` (initialised by the callee, deinit by the caller,
+ * also after failure). CP_ERR_NOT_FOUND when there is no such file. */
+cp_status cp_file_read(const char *path, size_t max_bytes, cp_strbuf *out,
+                       cp_error *err) CP_MUST_CHECK;
 
 /* Writes all bytes to `path` by way of a temporary file beside it and a rename. */
 cp_status cp_file_write(const char *path, cp_str bytes, cp_error *err) CP_MUST_CHECK;
@@ -29,12 +31,12 @@ bool cp_file_exists(const char *path);
 bool cp_file_is_folder(const char *path);
 
 /* "dir/name" into out[cap]; an error when it does not fit. */
-cp_status cp_path_join(const char *dir, const char *name, char *out, size_t cap, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_path_join(const char *dir, const char *name, char *out, size_t cap,
+                       cp_error *err) CP_MUST_CHECK;
 #define CP_PATH_CAP 4096
 
-/* The next line of `in` without its line end into `line` (cleared first); *more is false at the end of
- * the input. A line over the buffer's maximum is CP_ERR_LIMIT. */
+/* The next line of `in` without its line end into `line` (cleared first); *more is false at the end
+ * of the input. A line over the buffer's maximum is CP_ERR_LIMIT. */
 cp_status cp_file_next_line(FILE *in, cp_strbuf *line, bool *more, cp_error *err) CP_MUST_CHECK;
 
 #endif

@@ -32,12 +32,14 @@ static cp_status check_duplicates(const cJSON *node, const char *source, cp_erro
     cp_status status = CP_OK;
     for (i = 1; i < n && status == CP_OK; i++)
         if (strcmp(keys[i - 1], keys[i]) == 0)
-            status = cp_error_set(err, CP_ERR_FORMAT, "%s: an object has the same key twice", source);
+            status =
+                cp_error_set(err, CP_ERR_FORMAT, "%s: an object has the same key twice", source);
     free(keys);
     return status;
 }
 
-cp_status cp_json_parse(const char *source, const char *text, size_t n, cJSON **out, cp_error *err) {
+cp_status cp_json_parse(const char *source, const char *text, size_t n, cJSON **out,
+                        cp_error *err) {
     *out = NULL;
     cp_json_reader reader;
     cp_json_reader_init(&reader, source, text, n);
@@ -87,7 +89,8 @@ static const cJSON *need(const cJSON *object, const char *source, const char *ke
     return member;
 }
 
-static cp_status wrong_type(const char *source, const char *key, const char *expected, cp_error *err) {
+static cp_status wrong_type(const char *source, const char *key, const char *expected,
+                            cp_error *err) {
     return cp_error_set(err, CP_ERR_FORMAT, "%s: %s has the wrong type, expected %s", source, key,
                         expected);
 }
@@ -116,8 +119,8 @@ cp_status cp_json_get_number(const cJSON *object, const char *source, const char
     if (!cJSON_IsNumber(member))
         return wrong_type(source, key, "a number", err);
     if (!(member->valuedouble >= lo && member->valuedouble <= hi))
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: %s is %.9g, expected %.9g to %.9g", source, key,
-                            member->valuedouble, lo, hi);
+        return cp_error_set(err, CP_ERR_FORMAT, "%s: %s is %.9g, expected %.9g to %.9g", source,
+                            key, member->valuedouble, lo, hi);
     *out = member->valuedouble;
     return CP_OK;
 }

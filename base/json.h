@@ -1,9 +1,10 @@
 /* Small JSON documents as cJSON trees, behind a strict check.
  *
  * cJSON alone accepts malformed text, cuts strings at U+0000 and ignores the case of keys; so every
- * document passes json_reader's grammar first (strings with U+0000 refused), duplicate keys are refused,
- * and members are looked up with their exact case. The getters check type and range and name `source`
- * and the key in their error. For configuration files and requests; large files use json_reader.h. */
+ * document passes json_reader's grammar first (strings with U+0000 refused), duplicate keys are
+ * refused, and members are looked up with their exact case. The getters check type and range and
+ * name `source` and the key in their error. For configuration files and requests; large files use
+ * json_reader.h. */
 #ifndef CP_BASE_JSON_H
 #define CP_BASE_JSON_H
 
@@ -14,17 +15,17 @@
 #include <stdint.h>
 
 /* Parses text[0..n); *out is released with cJSON_Delete, NULL on failure. */
-cp_status cp_json_parse(const char *source, const char *text, size_t n, cJSON **out, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_json_parse(const char *source, const char *text, size_t n, cJSON **out,
+                        cp_error *err) CP_MUST_CHECK;
 /* The file at `path`, at most max_bytes, whose top level must be an object. */
-cp_status cp_json_parse_file(const char *path, size_t max_bytes, cJSON **out, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_json_parse_file(const char *path, size_t max_bytes, cJSON **out,
+                             cp_error *err) CP_MUST_CHECK;
 
 /* The member with exactly this name, or NULL; JSON null counts as absent. */
 const cJSON *cp_json_member(const cJSON *object, const char *key);
 
-/* Getters. An absent key leaves *out alone and is CP_ERR_NOT_FOUND, with a sentence, so that a caller
- * decides whether it is required; a wrong type or range is CP_ERR_FORMAT. */
+/* Getters. An absent key leaves *out alone and is CP_ERR_NOT_FOUND, with a sentence, so that a
+ * caller decides whether it is required; a wrong type or range is CP_ERR_FORMAT. */
 cp_status cp_json_get_int(const cJSON *object, const char *source, const char *key, int64_t lo,
                           int64_t hi, int64_t *out, cp_error *err) CP_MUST_CHECK;
 cp_status cp_json_get_number(const cJSON *object, const char *source, const char *key, double lo,

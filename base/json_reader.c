@@ -88,7 +88,8 @@ cp_status cp_json_enter_array(cp_json_reader *r, cp_error *err) {
 }
 
 /* Steps to the next member: past a comma, or out of the container at `close`. */
-static cp_status next_member(cp_json_reader *r, char close, const char *what, bool *more, cp_error *err) {
+static cp_status next_member(cp_json_reader *r, char close, const char *what, bool *more,
+                             cp_error *err) {
     bool first = r->at_start[r->depth];
     r->at_start[r->depth] = false;
     if (take(r, close)) {
@@ -256,8 +257,8 @@ static cp_status scan_number(cp_json_reader *r, cp_str *out, bool *integral, cp_
     return CP_OK;
 }
 
-cp_status cp_json_read_int(cp_json_reader *r, const char *what, int64_t lo, int64_t hi, int64_t *out,
-                           cp_error *err) {
+cp_status cp_json_read_int(cp_json_reader *r, const char *what, int64_t lo, int64_t hi,
+                           int64_t *out, cp_error *err) {
     cp_str number = {0};
     bool integral;
     cp_status status = scan_number(r, &number, &integral, err);

@@ -1,8 +1,8 @@
 /* Writes JSON into a strbuf as it goes: no tree, any bytes in strings.
  *
- * Commas and colons are its business; the caller opens, fills and closes in order (asserted). Bytes that
- * are not UTF-8 become U+FFFD, so the output always parses. Failure is the strbuf's: check it once at
- * the end. */
+ * Commas and colons are its business; the caller opens, fills and closes in order (asserted). Bytes
+ * that are not UTF-8 become U+FFFD, so the output always parses. Failure is the strbuf's: check it
+ * once at the end. */
 #ifndef CP_BASE_JSON_WRITER_H
 #define CP_BASE_JSON_WRITER_H
 

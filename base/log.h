@@ -1,9 +1,9 @@
 /* The log: one line an event on stderr, as text or JSON.
  *
- * An event is a fixed sentence (a literal of ours) and typed fields. Text that came from a patient, a
- * document or a client never goes into a field: the type system cannot enforce that, reviewers do, and a
- * test plants canaries. Lines are written whole with one write(2), so threads do not mix. Configured
- * once at start; the default is text at level info. */
+ * An event is a fixed sentence (a literal of ours) and typed fields. Text that came from a patient,
+ * a document or a client never goes into a field: the type system cannot enforce that, reviewers
+ * do, and a test plants canaries. Lines are written whole with one write(2), so threads do not mix.
+ * Configured once at start; the default is text at level info. */
 #ifndef CP_BASE_LOG_H
 #define CP_BASE_LOG_H
 
@@ -13,7 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum cp_log_level { CP_LOG_DEBUG, CP_LOG_INFO, CP_LOG_WARN, CP_LOG_ERROR, CP_LOG_OFF } cp_log_level;
+typedef enum cp_log_level {
+    CP_LOG_DEBUG,
+    CP_LOG_INFO,
+    CP_LOG_WARN,
+    CP_LOG_ERROR,
+    CP_LOG_OFF
+} cp_log_level;
 typedef enum cp_log_format { CP_LOG_TEXT, CP_LOG_JSON } cp_log_format;
 
 typedef struct cp_log_field {
@@ -25,7 +31,8 @@ typedef struct cp_log_field {
 } cp_log_field;
 
 #define CP_LOG_S(k, v) ((cp_log_field){.key = (k), .kind = CP_LOG_FIELD_TEXT, .text = (v)})
-#define CP_LOG_I(k, v) ((cp_log_field){.key = (k), .kind = CP_LOG_FIELD_INT, .integer = (int64_t)(v)})
+#define CP_LOG_I(k, v)                                                                             \
+    ((cp_log_field){.key = (k), .kind = CP_LOG_FIELD_INT, .integer = (int64_t)(v)})
 #define CP_LOG_N(k, v) ((cp_log_field){.key = (k), .kind = CP_LOG_FIELD_NUMBER, .number = (v)})
 
 void cp_log_configure(cp_log_level level, cp_log_format format);
@@ -34,8 +41,9 @@ bool cp_log_parse_level(const char *word, cp_log_level *out);
 void cp_log_write(cp_log_level level, const char *event, const cp_log_field *fields, size_t n);
 
 /* cp_log(CP_LOG_INFO, "model loaded", CP_LOG_S("model", name), CP_LOG_N("ms", ms)); */
-#define cp_log(level, event, ...)                                                                      \
-    cp_log_write((level), (event), (const cp_log_field[]){{.key = NULL}, ##__VA_ARGS__} + 1,           \
-                 sizeof((const cp_log_field[]){{.key = NULL}, ##__VA_ARGS__}) / sizeof(cp_log_field) - 1)
+#define cp_log(level, event, ...)                                                                  \
+    cp_log_write(                                                                                  \
+        (level), (event), (const cp_log_field[]){{.key = NULL}, ##__VA_ARGS__} + 1,                \
+        sizeof((const cp_log_field[]){{.key = NULL}, ##__VA_ARGS__}) / sizeof(cp_log_field) - 1)
 
 #endif

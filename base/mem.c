@@ -50,7 +50,8 @@ char *cp_copy_bytes(const char *bytes, size_t n) {
 void *cp_pages_alloc(size_t bytes) {
     if (bytes == 0)
         return NULL;
-    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pages == MAP_FAILED)
         return NULL;
     (void)madvise(pages, bytes, MADV_DONTDUMP); /* a hint: older kernels may refuse it */

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CP_CACHE_LINE 64
+#define CP_CACHE_LINE      64
 #define CP_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* *out = a * b (or a + b); false, with *out untouched, when it does not fit. */
@@ -30,12 +30,12 @@ static inline bool cp_size_add(size_t a, size_t b, size_t *out) {
     return true;
 }
 
-/* n elements of `size` bytes, zeroed, aligned to a cache line; NULL on overflow or when there is none.
- * Freed with free(). */
+/* n elements of `size` bytes, zeroed, aligned to a cache line; NULL on overflow or when there is
+ * none. Freed with free(). */
 void *cp_alloc_aligned(size_t n, size_t size) CP_MUST_CHECK;
 
-/* Grows *array (elements of `size` bytes, capacity *cap) to hold at least `need`, by doubling. False
- * leaves everything as it was. */
+/* Grows *array (elements of `size` bytes, capacity *cap) to hold at least `need`, by doubling.
+ * False leaves everything as it was. */
 bool cp_grow(void **array, size_t *cap, size_t need, size_t size) CP_MUST_CHECK;
 
 /* A copy of `n` bytes with a NUL behind them; NULL when there is no memory. */

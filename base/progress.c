@@ -14,14 +14,16 @@ void cp_progress_start(cp_progress *p, const char *what, uint64_t total_bytes) {
 
 static void draw(const cp_progress *p, uint64_t done) {
     double share = p->total_bytes ? (double)done / (double)p->total_bytes : 1;
-    double seconds = cp_clock_ms_since(p->start_ns) / 1e3, rate = seconds > 0 ? (double)done / seconds : 0;
+    double seconds = cp_clock_ms_since(p->start_ns) / 1e3,
+           rate = seconds > 0 ? (double)done / seconds : 0;
     double left = rate > 0 ? (double)(p->total_bytes - done) / rate : 0;
     char bar[BAR_WIDTH + 1];
     for (int i = 0; i < BAR_WIDTH; i++)
         bar[i] = i < (int)(share * BAR_WIDTH) ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\r%s [%s] %3.0f%%  %.0f of %.0f MiB  %.0f MiB/s  %.0f s left ", p->what, bar, share * 100,
-            (double)done / (1 << 20), (double)p->total_bytes / (1 << 20), rate / (1 << 20), left);
+    fprintf(stderr, "\r%s [%s] %3.0f%%  %.0f of %.0f MiB  %.0f MiB/s  %.0f s left ", p->what, bar,
+            share * 100, (double)done / (1 << 20), (double)p->total_bytes / (1 << 20),
+            rate / (1 << 20), left);
     fflush(stderr);
 }
 

@@ -1,8 +1,9 @@
 /* A growing byte string with a maximum.
  *
- * Holds any bytes, always followed by a NUL that is not counted. Appending past `max_bytes` or without
- * memory marks the buffer as failed and drops the bytes; later appends do nothing. So a chain of
- * appends is checked once, at its end, with cp_strbuf_check. Owned by one thread at a time. */
+ * Holds any bytes, always followed by a NUL that is not counted. Appending past `max_bytes` or
+ * without memory marks the buffer as failed and drops the bytes; later appends do nothing. So a
+ * chain of appends is checked once, at its end, with cp_strbuf_check. Owned by one thread at a
+ * time. */
 #ifndef CP_BASE_STRBUF_H
 #define CP_BASE_STRBUF_H
 
@@ -45,7 +46,8 @@ void cp_strbuf_consume(cp_strbuf *buf, size_t n);
 /* The text so far, NUL-terminated, "" when empty; valid until the next change. */
 const char *cp_strbuf_text(const cp_strbuf *buf);
 cp_str cp_strbuf_str(const cp_strbuf *buf);
-/* Hands the memory to the caller (free()); the buffer is empty afterwards. NULL when there is none. */
+/* Hands the memory to the caller (free()); the buffer is empty afterwards. NULL when there is none.
+ */
 char *cp_strbuf_take(cp_strbuf *buf) CP_MUST_CHECK;
 /* CP_OK, or why an append failed, as a sentence about `what`. */
 cp_status cp_strbuf_check(const cp_strbuf *buf, const char *what, cp_error *err) CP_MUST_CHECK;

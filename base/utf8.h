@@ -1,7 +1,8 @@
 /* UTF-8: decoding one sequence at a time, and the defined treatment of bytes that are not UTF-8.
  *
- * "Maximal bad part" is the Unicode standard's practice (section 3.9, "U+FFFD substitution of maximal
- * subparts"): the longest start of a well-formed sequence that the next byte breaks, else one byte. */
+ * "Maximal bad part" is the Unicode standard's practice (section 3.9, "U+FFFD substitution of
+ * maximal subparts"): the longest start of a well-formed sequence that the next byte breaks, else
+ * one byte. */
 #ifndef CP_BASE_UTF8_H
 #define CP_BASE_UTF8_H
 

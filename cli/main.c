@@ -40,7 +40,8 @@ int main(int argc, char **argv) {
         show_help(stderr);
         return CP_EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         show_help(stdout);
         return CP_EXIT_OK;
     }

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #define MAX_HEADER_BYTES ((size_t)100000000)
-#define ALIGNMENT 64 /* of the data, so that rows start on cache lines when their sizes allow */
+#define ALIGNMENT        64 /* of the data, so that rows start on cache lines when their sizes allow */
 
 void cp_safetensors_writer_init(cp_safetensors_writer *w) {
     *w = (cp_safetensors_writer){0};
@@ -83,7 +83,8 @@ cp_status cp_safetensors_writer_begin(cp_safetensors_writer *w, const char *path
     return CP_OK;
 }
 
-cp_status cp_safetensors_writer_write(cp_safetensors_writer *w, const void *bytes, size_t n, cp_error *err) {
+cp_status cp_safetensors_writer_write(cp_safetensors_writer *w, const void *bytes, size_t n,
+                                      cp_error *err) {
     if (fwrite(bytes, 1, n, w->file) != n)
         return failed(w, "write", err);
     w->written_bytes += n;

@@ -1,8 +1,9 @@
 /* Writes one safetensors file: the header first, then each tensor's bytes in order.
  *
- * Tensors are announced with their shapes before anything is written, so offsets are known and nothing is
- * held in memory. The file appears under its name only when it is complete and on the disk: until then
- * it has a temporary name beside it, and a killed run leaves nothing that opens. */
+ * Tensors are announced with their shapes before anything is written, so offsets are known and
+ * nothing is held in memory. The file appears under its name only when it is complete and on the
+ * disk: until then it has a temporary name beside it, and a killed run leaves nothing that opens.
+ */
 #ifndef CP_CONVERT_SAFETENSORS_WRITER_H
 #define CP_CONVERT_SAFETENSORS_WRITER_H
 
@@ -30,9 +31,10 @@ void cp_safetensors_writer_metadata(cp_safetensors_writer *w, const char *key, c
 uint64_t cp_safetensors_writer_announce(cp_safetensors_writer *w, const char *name, cp_dtype dtype,
                                         size_t rows, size_t cols);
 /* Creates the file with the header. */
-cp_status cp_safetensors_writer_begin(cp_safetensors_writer *w, const char *path, cp_error *err) CP_MUST_CHECK;
-cp_status cp_safetensors_writer_write(cp_safetensors_writer *w, const void *bytes, size_t n, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_safetensors_writer_begin(cp_safetensors_writer *w, const char *path,
+                                      cp_error *err) CP_MUST_CHECK;
+cp_status cp_safetensors_writer_write(cp_safetensors_writer *w, const void *bytes, size_t n,
+                                      cp_error *err) CP_MUST_CHECK;
 /* All announced bytes must have been written; syncs and renames. */
 cp_status cp_safetensors_writer_finish(cp_safetensors_writer *w, cp_error *err) CP_MUST_CHECK;
 

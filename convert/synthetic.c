@@ -29,7 +29,8 @@ const char *cp_synthetic_names(void) {
     return "qwen3-0.6b, qwen3-1.7b, qwen3-4b or qwen3-4b-thinking-2507";
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------
+ */
 
 /* splitmix64 (Steele, Lea & Flood 2014). */
 static uint64_t next_random(uint64_t *state) {
@@ -41,12 +42,13 @@ static uint64_t next_random(uint64_t *state) {
 
 #define CHUNK_VALUES ((size_t)1 << 19)
 
-/* BF16 values near normal with standard deviation 0.02: the sum of four 16-bit uniforms (Irwin-Hall),
- * rounded down to BF16 by dropping bits. */
+/* BF16 values near normal with standard deviation 0.02: the sum of four 16-bit uniforms
+ * (Irwin-Hall), rounded down to BF16 by dropping bits. */
 static void fill_normal(uint16_t *out, size_t n, uint64_t *state) {
     for (size_t i = 0; i < n; i++) {
         uint64_t r = next_random(state);
-        int32_t sum = (int32_t)((r & 0xffff) + (r >> 16 & 0xffff) + (r >> 32 & 0xffff) + (r >> 48)) - 131070;
+        int32_t sum =
+            (int32_t)((r & 0xffff) + (r >> 16 & 0xffff) + (r >> 32 & 0xffff) + (r >> 48)) - 131070;
         float value = (float)sum * (0.02f / 37837.0f); /* 65536 / sqrt(3) is the sum's deviation */
         uint32_t bits;
         memcpy(&bits, &value, sizeof bits);
@@ -59,10 +61,12 @@ static void fill_ones(uint16_t *out, size_t n) {
         out[i] = 0x3f80;
 }
 
-/* ---- the tensors, in the order of the forward pass ------------------------------------------------ */
+/* ---- the tensors, in the order of the forward pass
+ * ------------------------------------------------ */
 
 /* cols 0: a norm vector. */
-typedef cp_status (*tensor_fn)(void *user, const char *name, size_t rows, size_t cols, cp_error *err);
+typedef cp_status (*tensor_fn)(void *user, const char *name, size_t rows, size_t cols,
+                               cp_error *err);
 
 static cp_status each_tensor(const shape *s, tensor_fn fn, void *user, cp_error *err) {
     size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
@@ -101,7 +105,8 @@ static cp_status announce(void *user, const char *name, size_t rows, size_t cols
     return CP_OK;
 }
 
-static cp_status write_tensor(void *user, const char *name, size_t rows, size_t cols, cp_error *err) {
+static cp_status write_tensor(void *user, const char *name, size_t rows, size_t cols,
+                              cp_error *err) {
     writing *w = user;
     (void)name;
     for (size_t left = rows * (cols ? cols : 1); left > 0;) {
@@ -110,7 +115,8 @@ static cp_status write_tensor(void *user, const char *name, size_t rows, size_t 
             fill_normal(w->chunk, n, &w->random);
         else
             fill_ones(w->chunk, n);
-        cp_status status = cp_safetensors_writer_write(&w->file, w->chunk, n * sizeof *w->chunk, err);
+        cp_status status =
+            cp_safetensors_writer_write(&w->file, w->chunk, n * sizeof *w->chunk, err);
         if (status != CP_OK)
             return status;
         left -= n;
@@ -148,7 +154,8 @@ done:
     return status;
 }
 
-/* ---- the small files --------------------------------------------------------------------------- */
+/* ---- the small files ---------------------------------------------------------------------------
+ */
 
 static cp_status write_config(const shape *s, const char *path, cp_error *err) {
     cp_strbuf text;
@@ -185,11 +192,11 @@ static cp_status write_config(const shape *s, const char *path, cp_error *err) {
     return status;
 }
 
-static const char generation_config[] =
-    "{\"do_sample\": true, \"eos_token_id\": [151645, 151643], \"temperature\": 0.6, \"top_k\": 20, \"top_p\": 0.95}\n";
+static const char generation_config[] = "{\"do_sample\": true, \"eos_token_id\": [151645, 151643], "
+                                        "\"temperature\": 0.6, \"top_k\": 20, \"top_p\": 0.95}\n";
 
-static cp_status copy_file(const char *from_dir, const char *from_name, const char *to_dir, const char *to_name,
-                           cp_error *err) {
+static cp_status copy_file(const char *from_dir, const char *from_name, const char *to_dir,
+                           const char *to_name, cp_error *err) {
     char from[CP_PATH_CAP], to[CP_PATH_CAP];
     cp_strbuf bytes;
     cp_status status = cp_path_join(from_dir, from_name, from, sizeof from, err);
@@ -204,13 +211,16 @@ static cp_status copy_file(const char *from_dir, const char *from_name, const ch
     return status;
 }
 
-static cp_status write_small_files(const shape *s, const char *dst, const char *tokenizer_dir, cp_error *err) {
+static cp_status write_small_files(const shape *s, const char *dst, const char *tokenizer_dir,
+                                   cp_error *err) {
     char path[CP_PATH_CAP];
     cp_status status = copy_file(tokenizer_dir, "tokenizer.json", dst, "tokenizer.json", err);
     if (status == CP_OK)
-        status = copy_file(tokenizer_dir, "tokenizer_config.json", dst, "tokenizer_config.json", err);
+        status =
+            copy_file(tokenizer_dir, "tokenizer_config.json", dst, "tokenizer_config.json", err);
     if (status == CP_OK && s->thinking) /* the file wins over tokenizer_config.json's template */
-        status = copy_file(tokenizer_dir, "chat_template_thinking_2507.jinja", dst, "chat_template.jinja", err);
+        status = copy_file(tokenizer_dir, "chat_template_thinking_2507.jinja", dst,
+                           "chat_template.jinja", err);
     if (status == CP_OK)
         status = cp_path_join(dst, "generation_config.json", path, sizeof path, err);
     if (status == CP_OK)
@@ -227,19 +237,22 @@ static const shape *find_shape(const char *name) {
     return NULL;
 }
 
-cp_status cp_synthetic_write(const char *name, const char *dst, const char *tokenizer_dir, uint64_t seed,
-                             cp_error *err) {
+cp_status cp_synthetic_write(const char *name, const char *dst, const char *tokenizer_dir,
+                             uint64_t seed, cp_error *err) {
     char weights[CP_PATH_CAP];
     const shape *s = find_shape(name);
     if (!s)
-        return cp_error_set(err, CP_ERR_USAGE, "--synthetic is \"%.64s\", expected %s", name, cp_synthetic_names());
+        return cp_error_set(err, CP_ERR_USAGE, "--synthetic is \"%.64s\", expected %s", name,
+                            cp_synthetic_names());
     if (mkdir(dst, 0755) != 0 && errno != EEXIST)
-        return cp_error_set(err, CP_ERR_IO, "%s: cannot create the folder: %s", dst, strerror(errno));
+        return cp_error_set(err, CP_ERR_IO, "%s: cannot create the folder: %s", dst,
+                            strerror(errno));
     cp_status status = cp_path_join(dst, "model.safetensors", weights, sizeof weights, err);
     if (status != CP_OK)
         return status;
     if (cp_file_exists(weights))
-        return cp_error_set(err, CP_ERR_USAGE, "%s exists already; remove it or choose another folder", weights);
+        return cp_error_set(err, CP_ERR_USAGE,
+                            "%s exists already; remove it or choose another folder", weights);
     /* Without model.safetensors no folder opens, so that file comes last. */
     status = write_small_files(s, dst, tokenizer_dir, err);
     return status == CP_OK ? write_weights(s, weights, seed, err) : status;

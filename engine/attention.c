@@ -21,7 +21,8 @@ static void attend(const cp_session *s, size_t layer, size_t kv_head, size_t t, 
     float *out = s->heads + first_head * d;
     float scale = 1.0f / sqrtf((float)d);
 
-    for (size_t p = 0; p < n_positions; p++) /* the group shares each key while it is in the cache */
+    for (size_t p = 0; p < n_positions;
+         p++) /* the group shares each key while it is in the cache */
         for (size_t g = 0; g < group; g++)
             scores[g * s->max_tokens + p] = kernels->dot(q + g * d, keys + p * d, d) * scale;
     for (size_t g = 0; g < group; g++)
@@ -32,7 +33,8 @@ static void attend(const cp_session *s, size_t layer, size_t kv_head, size_t t, 
             kernels->axpy(scores[g * s->max_tokens + p], values + p * d, out + g * d, d);
 }
 
-/* Items (kv head, token) go to the threads in turn: later tokens, which cost more, are spread evenly. */
+/* Items (kv head, token) go to the threads in turn: later tokens, which cost more, are spread
+ * evenly. */
 static void share(void *arg, size_t thread, size_t n_threads) {
     const job *j = arg;
     const cp_model_config *c = &j->s->engine->config;

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INDEX_FILE "model.safetensors.index.json"
+#define INDEX_FILE      "model.safetensors.index.json"
 #define MAX_INDEX_BYTES ((size_t)16 << 20)
-#define MAX_SHARDS 256
-#define MAX_SHARD_NAME 128
+#define MAX_SHARDS      256
+#define MAX_SHARD_NAME  128
 
 /* A file name and nothing else: no folder, no hidden file, letters that every system has. */
 static bool plain_name(cp_str name) {
@@ -47,15 +47,17 @@ static cp_status add_file(cp_checkpoint *c, const char *path, cp_safetensors **o
 /* One entry of weight_map: the tensor must really be in the shard named. */
 static cp_status read_entry(cp_checkpoint *c, const char *dir, cp_json_reader *r, cp_str tensor_key,
                             cp_error *err) {
-    char *tensor = cp_copy_bytes(tensor_key.data, tensor_key.n); /* the next read overwrites the key */
+    char *tensor =
+        cp_copy_bytes(tensor_key.data, tensor_key.n); /* the next read overwrites the key */
     char name[MAX_SHARD_NAME], path[CP_PATH_CAP];
     cp_str shard;
     if (!tensor)
         return cp_error_no_memory(err, r->source);
     cp_status status = cp_json_read_string(r, &shard, err);
     if (status == CP_OK && !plain_name(shard))
-        status = cp_json_fail(r, err, "weight_map names \"%.*s\", expected a file name in the model's folder",
-                              (int)(shard.n < 128 ? shard.n : 128), shard.data);
+        status = cp_json_fail(
+            r, err, "weight_map names \"%.*s\", expected a file name in the model's folder",
+            (int)(shard.n < 128 ? shard.n : 128), shard.data);
     if (status == CP_OK) {
         memcpy(name, shard.data, shard.n);
         name[shard.n] = '\0';
@@ -68,14 +70,15 @@ static cp_status read_entry(cp_checkpoint *c, const char *dir, cp_json_reader *r
         if (status == CP_ERR_NOT_FOUND)
             status = cp_error_prefix(err, "%s", r->source);
         if (status == CP_OK && !cp_safetensors_find(file, tensor))
-            status = cp_error_set(err, CP_ERR_FORMAT, "%s: tensor %.128s is not in %s", r->source, tensor,
-                                  name);
+            status = cp_error_set(err, CP_ERR_FORMAT, "%s: tensor %.128s is not in %s", r->source,
+                                  tensor, name);
     }
     free(tensor);
     return status;
 }
 
-static cp_status read_weight_map(cp_checkpoint *c, const char *dir, cp_json_reader *r, cp_error *err) {
+static cp_status read_weight_map(cp_checkpoint *c, const char *dir, cp_json_reader *r,
+                                 cp_error *err) {
     bool more = false;
     cp_str tensor;
     cp_status status = cp_json_enter_object(r, err);
@@ -111,7 +114,8 @@ static cp_status read_index(cp_checkpoint *c, const char *dir, cp_json_reader *r
     return status;
 }
 
-static cp_status open_shards(cp_checkpoint *c, const char *dir, const char *index_path, cp_error *err) {
+static cp_status open_shards(cp_checkpoint *c, const char *dir, const char *index_path,
+                             cp_error *err) {
     cp_strbuf text;
     cp_json_reader reader;
     cp_status status = cp_file_read(index_path, MAX_INDEX_BYTES, &text, err);
@@ -130,7 +134,8 @@ static cp_status check_unique(const cp_checkpoint *c, cp_error *err) {
             for (size_t j = 0; j < i; j++)
                 if (cp_safetensors_find(&c->files[j], c->files[i].tensors[t].name))
                     return cp_error_set(err, CP_ERR_FORMAT, "%s: tensor %.128s is in %s too",
-                                        c->files[i].path, c->files[i].tensors[t].name, c->files[j].path);
+                                        c->files[i].path, c->files[i].tensors[t].name,
+                                        c->files[j].path);
     return CP_OK;
 }
 

@@ -1,7 +1,7 @@
 /* A model folder's weight files: one model.safetensors, or shards with their index.
  *
- * Shards are named by model.safetensors.index.json, which is untrusted: a name must be a plain file name
- * in the same folder. Tensors are found by name across all files. Immutable after open. */
+ * Shards are named by model.safetensors.index.json, which is untrusted: a name must be a plain file
+ * name in the same folder. Tensors are found by name across all files. Immutable after open. */
 #ifndef CP_ENGINE_CHECKPOINT_H
 #define CP_ENGINE_CHECKPOINT_H
 

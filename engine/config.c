@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define MAX_CONFIG_BYTES ((size_t)1 << 20)
-#define QWEN3_HEAD_DIM 128 /* what a Qwen3 config without head_dim means */
+#define QWEN3_HEAD_DIM   128 /* what a Qwen3 config without head_dim means */
 
 /* The dimensions: where they go, their key, and the largest that is believed. */
 typedef struct dimension {
@@ -43,20 +43,23 @@ static cp_status read_dimensions(const cJSON *json, const char *path, cp_model_c
         return status;
     out->n_kv_heads = (size_t)value;
     if (out->n_heads % out->n_kv_heads != 0)
-        return cp_error_set(err, CP_ERR_FORMAT,
-                            "%s: num_attention_heads %zu is not a multiple of num_key_value_heads %zu",
-                            path, out->n_heads, out->n_kv_heads);
+        return cp_error_set(
+            err, CP_ERR_FORMAT,
+            "%s: num_attention_heads %zu is not a multiple of num_key_value_heads %zu", path,
+            out->n_heads, out->n_kv_heads);
 
     value = out->qk_norm ? QWEN3_HEAD_DIM : (int64_t)(out->hidden_size / out->n_heads);
     status = cp_json_optional(cp_json_get_int(json, path, "head_dim", 2, 1024, &value, err));
     if (status != CP_OK)
         return status;
     if (value < 2 || value % 2 != 0)
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: head_dim is %lld, expected an even number from 2",
-                            path, (long long)value);
+        return cp_error_set(err, CP_ERR_FORMAT,
+                            "%s: head_dim is %lld, expected an even number from 2", path,
+                            (long long)value);
     out->head_dim = (size_t)value;
     if (cp_config_q_dim(out) > CP_MAX_WIDTH)
-        return cp_error_set(err, CP_ERR_LIMIT, "%s: num_attention_heads %zu x head_dim %zu is over %d", path,
+        return cp_error_set(err, CP_ERR_LIMIT,
+                            "%s: num_attention_heads %zu x head_dim %zu is over %d", path,
                             out->n_heads, out->head_dim, CP_MAX_WIDTH);
     return CP_OK;
 }
@@ -67,13 +70,14 @@ static cp_status read_architecture(const cJSON *json, const char *path, cp_model
     const cJSON *list = cp_json_member(json, "architectures");
     const cJSON *name = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, 0) : NULL;
     if (!cJSON_IsString(name))
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: architectures is missing or not a list of names",
-                            path);
+        return cp_error_set(err, CP_ERR_FORMAT,
+                            "%s: architectures is missing or not a list of names", path);
     out->qk_norm = strcmp(name->valuestring, "Qwen3ForCausalLM") == 0;
     if (!out->qk_norm && strcmp(name->valuestring, "LlamaForCausalLM") != 0)
-        return cp_error_set(err, CP_ERR_UNSUPPORTED,
-                            "%s: architectures is \"%.64s\", expected Qwen3ForCausalLM or LlamaForCausalLM",
-                            path, name->valuestring);
+        return cp_error_set(
+            err, CP_ERR_UNSUPPORTED,
+            "%s: architectures is \"%.64s\", expected Qwen3ForCausalLM or LlamaForCausalLM", path,
+            name->valuestring);
     snprintf(out->architecture, sizeof out->architecture, "%s", name->valuestring);
     return CP_OK;
 }
@@ -83,7 +87,8 @@ static cp_status must_be_off(const cJSON *json, const char *path, const char *ke
     bool on = false;
     cp_status status = cp_json_optional(cp_json_get_bool(json, path, key, &on, err));
     if (status == CP_OK && on)
-        return cp_error_set(err, CP_ERR_UNSUPPORTED, "%s: %s is true, which is not supported", path, key);
+        return cp_error_set(err, CP_ERR_UNSUPPORTED, "%s: %s is true, which is not supported", path,
+                            key);
     return status;
 }
 
@@ -100,32 +105,34 @@ static cp_status check_variant(const cJSON *json, const char *path, cp_error *er
     if (status != CP_OK)
         return status;
     if (strcmp(activation, "silu") != 0)
-        return cp_error_set(err, CP_ERR_UNSUPPORTED, "%s: hidden_act is \"%.32s\", expected \"silu\"",
-                            path, activation);
+        return cp_error_set(err, CP_ERR_UNSUPPORTED,
+                            "%s: hidden_act is \"%.32s\", expected \"silu\"", path, activation);
     static const char *const absent[] = {"rope_scaling", "quantization_config"};
     for (size_t i = 0; i < CP_COUNT_OF(absent); i++)
         if (cp_json_member(json, absent[i]))
-            return cp_error_set(err, CP_ERR_UNSUPPORTED, "%s: %s is set, which is not supported", path,
-                                absent[i]);
+            return cp_error_set(err, CP_ERR_UNSUPPORTED, "%s: %s is set, which is not supported",
+                                path, absent[i]);
     return CP_OK;
 }
 
 /* eos_token_id: a number or a list of numbers; absent leaves what was there. */
-static cp_status read_eos(const cJSON *json, const char *path, cp_model_config *config, cp_error *err) {
+static cp_status read_eos(const cJSON *json, const char *path, cp_model_config *config,
+                          cp_error *err) {
     const cJSON *eos = cp_json_member(json, "eos_token_id");
     if (!eos)
         return CP_OK;
     int n = cJSON_IsArray(eos) ? cJSON_GetArraySize(eos) : 1;
     if (n > CP_MAX_EOS)
-        return cp_error_set(err, CP_ERR_LIMIT, "%s: eos_token_id has %d entries, at most %d", path, n,
-                            CP_MAX_EOS);
+        return cp_error_set(err, CP_ERR_LIMIT, "%s: eos_token_id has %d entries, at most %d", path,
+                            n, CP_MAX_EOS);
     config->n_eos = 0;
     for (int i = 0; i < n; i++) {
         const cJSON *item = cJSON_IsArray(eos) ? cJSON_GetArrayItem(eos, i) : eos;
         double id = cJSON_IsNumber(item) ? item->valuedouble : -1;
         if (!(id >= 0 && id < (double)config->vocab_size) || id != (double)(int32_t)id)
-            return cp_error_set(err, CP_ERR_FORMAT, "%s: eos_token_id is not a token id below vocab_size %zu",
-                                path, config->vocab_size);
+            return cp_error_set(err, CP_ERR_FORMAT,
+                                "%s: eos_token_id is not a token id below vocab_size %zu", path,
+                                config->vocab_size);
         config->eos_ids[config->n_eos++] = (int32_t)id;
     }
     return CP_OK;
@@ -139,7 +146,8 @@ static cp_status parse(const cJSON *json, const char *path, cp_model_config *out
         status = check_variant(json, path, err);
     double eps = 1e-6;
     if (status == CP_OK)
-        status = cp_json_optional(cp_json_get_number(json, path, "rms_norm_eps", 1e-12, 0.1, &eps, err));
+        status =
+            cp_json_optional(cp_json_get_number(json, path, "rms_norm_eps", 1e-12, 0.1, &eps, err));
     out->norm_eps = (float)eps;
     out->rope_theta = 10000;
     if (status == CP_OK)

@@ -1,8 +1,8 @@
 /* A model's config.json, checked as a whole, and what generation_config.json adds.
  *
- * Every dimension is bounded here, so that later products of two of them fit in 64 bits and nothing is
- * allocated on a stranger's word. Only architectures and settings that the forward pass computes exactly
- * are accepted; the rest is refused by name. A plain value: no ownership, no threads. */
+ * Every dimension is bounded here, so that later products of two of them fit in 64 bits and nothing
+ * is allocated on a stranger's word. Only architectures and settings that the forward pass computes
+ * exactly are accepted; the rest is refused by name. A plain value: no ownership, no threads. */
 #ifndef CP_ENGINE_CONFIG_H
 #define CP_ENGINE_CONFIG_H
 
@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CP_MAX_EOS 8
+#define CP_MAX_EOS   8
 #define CP_MAX_WIDTH (1 << 18) /* values in one row of any matrix */
 
 typedef struct cp_model_config {
@@ -33,8 +33,8 @@ typedef struct cp_model_config {
 /* Reads DIR/config.json. */
 cp_status cp_config_read(const char *dir, cp_model_config *out, cp_error *err) CP_MUST_CHECK;
 
-/* Reads DIR/generation_config.json if there is one: sampling defaults into *sampling, and its eos ids,
- * which then replace those of the config. */
+/* Reads DIR/generation_config.json if there is one: sampling defaults into *sampling, and its eos
+ * ids, which then replace those of the config. */
 cp_status cp_config_read_generation(const char *dir, cp_model_config *config, cp_sampling *sampling,
                                     cp_error *err) CP_MUST_CHECK;
 

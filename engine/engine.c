@@ -28,7 +28,8 @@ static cp_status start_threads(cp_engine *e, size_t wanted, cp_error *err) {
     size_t n = wanted ? wanted : cp_sysinfo_cpus();
     if (n > MAX_THREADS) {
         if (wanted)
-            return cp_error_set(err, CP_ERR_USAGE, "threads is %zu, expected 1 to %d", n, MAX_THREADS);
+            return cp_error_set(err, CP_ERR_USAGE, "threads is %zu, expected 1 to %d", n,
+                                MAX_THREADS);
         n = MAX_THREADS;
     }
     cp_status status = cp_threads_create(n, &e->threads, err);

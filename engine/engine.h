@@ -1,10 +1,10 @@
 /* The engine: token ids in, logits and token ids out. It knows no text and no HTTP.
  *
- * An engine is a model opened from a Hugging Face folder (weights mapped, borrowed, read-only) and the
- * threads that compute it. A session is one sequence: its KV cache, its position and the buffers of a
- * step, all allocated when it is created; evaluating tokens allocates nothing. Sessions of one engine take turns
- * (one evaluates at a time; the caller sees to it), because they share the threads. Engines are
- * independent of each other. */
+ * An engine is a model opened from a Hugging Face folder (weights mapped, borrowed, read-only) and
+ * the threads that compute it. A session is one sequence: its KV cache, its position and the
+ * buffers of a step, all allocated when it is created; evaluating tokens allocates nothing.
+ * Sessions of one engine take turns (one evaluates at a time; the caller sees to it), because they
+ * share the threads. Engines are independent of each other. */
 #ifndef CP_ENGINE_ENGINE_H
 #define CP_ENGINE_ENGINE_H
 
@@ -34,11 +34,12 @@ size_t cp_engine_weight_bytes(const cp_engine *engine); /* mapped */
 const char *cp_engine_isa(const cp_engine *engine);     /* "scalar", "avx2" */
 
 /* KV cache for up to max_tokens tokens; pages that no token has reached yet cost no memory. */
-cp_status cp_session_create(cp_engine *engine, size_t max_tokens, cp_session **out, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_session_create(cp_engine *engine, size_t max_tokens, cp_session **out,
+                            cp_error *err) CP_MUST_CHECK;
 void cp_session_free(cp_session *session);
 /* The bytes that such a session takes once all its pages have been used. */
-cp_status cp_session_bytes(cp_engine *engine, size_t max_tokens, size_t *bytes, cp_error *err) CP_MUST_CHECK;
+cp_status cp_session_bytes(cp_engine *engine, size_t max_tokens, size_t *bytes,
+                           cp_error *err) CP_MUST_CHECK;
 cp_engine *cp_session_engine(const cp_session *session);
 size_t cp_session_n_tokens(const cp_session *session);
 size_t cp_session_max_tokens(const cp_session *session);
@@ -49,34 +50,35 @@ void cp_session_rewind(cp_session *session, size_t n_tokens);
 #define CP_STEP_MAX_TOKENS 256
 
 typedef struct cp_eval_hooks {
-    /* Called with the logits [vocab_size] of each position in turn (asking for them costs a head product
-     * for every token). NULL: only the last position's are computed. */
+    /* Called with the logits [vocab_size] of each position in turn (asking for them costs a head
+     * product for every token). NULL: only the last position's are computed. */
     void (*on_logits)(void *user, size_t position, const float *logits);
-    /* Asked before each chunk; true stops with CP_ERR_CANCELLED, the session then holds the chunks done. */
+    /* Asked before each chunk; true stops with CP_ERR_CANCELLED, the session then holds the chunks
+     * done. */
     bool (*is_cancelled)(void *user);
     /* Intermediate values, for comparison with a reference: `name` as in tests/golden
      * ("layer0_attn_norm", "hidden"), values [n_tokens, width]. NULL outside tests. */
-    void (*on_trace)(void *user, const char *name, size_t layer, const float *values, size_t n_tokens,
-                     size_t width);
+    void (*on_trace)(void *user, const char *name, size_t layer, const float *values,
+                     size_t n_tokens, size_t width);
     void *user;
 } cp_eval_hooks;
 
 /* Appends the ids to the sequence. An id outside 0..vocab_size, or more tokens than fit, is refused
  * before anything changes. hooks may be NULL. */
-cp_status cp_session_eval(cp_session *session, const int32_t *ids, size_t n, const cp_eval_hooks *hooks,
-                          cp_error *err) CP_MUST_CHECK;
+cp_status cp_session_eval(cp_session *session, const int32_t *ids, size_t n,
+                          const cp_eval_hooks *hooks, cp_error *err) CP_MUST_CHECK;
 
-/* After an eval: logits [vocab_size] of the last token; its hidden state [hidden_size] after the final
- * norm. Valid until the next eval. */
+/* After an eval: logits [vocab_size] of the last token; its hidden state [hidden_size] after the
+ * final norm. Valid until the next eval. */
 const float *cp_session_logits(const cp_session *session);
 const float *cp_session_hidden(const cp_session *session);
 
-/* Evaluates ids from an empty sequence and sums -ln p(ids[t] | ids[0..t)) over t = 1..n-1, in double
- * precision; n is at least 2. Perplexity is exp(*nll / (n - 1)). */
-cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, double *nll, cp_error *err)
-    CP_MUST_CHECK;
-/* The hidden state of the last token, divided by its L2 norm, into out [hidden_size] (Qwen3-Embedding's
- * pooling). */
+/* Evaluates ids from an empty sequence and sums -ln p(ids[t] | ids[0..t)) over t = 1..n-1, in
+ * double precision; n is at least 2. Perplexity is exp(*nll / (n - 1)). */
+cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, double *nll,
+                         cp_error *err) CP_MUST_CHECK;
+/* The hidden state of the last token, divided by its L2 norm, into out [hidden_size]
+ * (Qwen3-Embedding's pooling). */
 void cp_session_embedding(const cp_session *session, float *out);
 
 #endif

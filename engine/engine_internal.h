@@ -27,18 +27,18 @@ struct cp_session {
     float *k, *v;    /* [n_layers, n_kv_heads, max_tokens, head_dim] */
 
     /* A step's values; T is step_cap. */
-    float *x;            /* [T, hidden]: the residual stream */
-    float *normed;       /* [T, hidden] */
-    float *q;            /* [T, n_heads, head_dim] */
+    float *x;             /* [T, hidden]: the residual stream */
+    float *normed;        /* [T, hidden] */
+    float *q;             /* [T, n_heads, head_dim] */
     float *k_new, *v_new; /* [T, n_kv_heads, head_dim] */
-    float *heads;        /* [T, n_heads, head_dim]: attention's output */
-    float *projected;    /* [T, hidden] */
-    float *gate, *up;    /* [T, ffn] */
+    float *heads;         /* [T, n_heads, head_dim]: attention's output */
+    float *projected;     /* [T, hidden] */
+    float *gate, *up;     /* [T, ffn] */
     float *cosine, *sine; /* [T, head_dim / 2] */
-    float *scores;       /* [threads, heads a kv head, max_tokens] */
-    float *final;        /* [CP_LOGITS_BLOCK, hidden] after the final norm */
-    float *logits;       /* [CP_LOGITS_BLOCK, vocab] */
-    size_t last_row;     /* of the last token in `final` and `logits` */
+    float *scores;        /* [threads, heads a kv head, max_tokens] */
+    float *final;         /* [CP_LOGITS_BLOCK, hidden] after the final norm */
+    float *logits;        /* [CP_LOGITS_BLOCK, vocab] */
+    size_t last_row;      /* of the last token in `final` and `logits` */
 
     void *memory; /* all of the above */
     size_t memory_bytes;
@@ -49,8 +49,8 @@ void cp_forward_step(cp_session *s, const int32_t *ids, size_t n, const cp_eval_
 /* Final norm and head for rows [row, row + n) of x, n <= CP_LOGITS_BLOCK, into final and logits. */
 void cp_forward_head(cp_session *s, size_t row, size_t n, const cp_eval_hooks *hooks);
 
-/* Causal attention of the step's queries over the layer's cache: heads from q. (Vaswani et al. 2017;
- * grouped queries: Ainslie et al. 2023) */
+/* Causal attention of the step's queries over the layer's cache: heads from q. (Vaswani et al.
+ * 2017; grouped queries: Ainslie et al. 2023) */
 void cp_attention_run(cp_session *s, size_t layer, size_t n);
 
 #endif

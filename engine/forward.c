@@ -1,4 +1,5 @@
-/* The forward pass: a decoder-only transformer, pre-norm, with RoPE, grouped-query attention and SwiGLU.
+/* The forward pass: a decoder-only transformer, pre-norm, with RoPE, grouped-query attention and
+ * SwiGLU.
  *
  *     x = embedding[ids]
  *     for each layer:
@@ -24,14 +25,14 @@ typedef struct step {
     size_t layer, n;
 } step;
 
-static void trace(const cp_eval_hooks *hooks, const char *name, size_t layer, const float *values, size_t n,
-                  size_t width) {
+static void trace(const cp_eval_hooks *hooks, const char *name, size_t layer, const float *values,
+                  size_t n, size_t width) {
     if (hooks && hooks->on_trace)
         hooks->on_trace(hooks->user, name, layer, values, n, width);
 }
 
-/* Runs a stage on all threads; each takes a range of the step's tokens. A single token is not worth a
- * barrier. */
+/* Runs a stage on all threads; each takes a range of the step's tokens. A single token is not worth
+ * a barrier. */
 static void run(step *p, cp_task_fn stage) {
     if (p->n == 1)
         stage(p, 0, 1);
@@ -48,8 +49,8 @@ static void embed(cp_session *s, const int32_t *ids, size_t n) {
     const cp_matrix *w = &s->engine->weights.embedding;
     size_t row_bytes = w->cols * cp_dtype_bytes(w->dtype);
     for (size_t t = 0; t < n; t++)
-        s->engine->kernels->widen[w->dtype]((const char *)w->data + (size_t)ids[t] * row_bytes, w->cols,
-                                            s->x + t * w->cols);
+        s->engine->kernels->widen[w->dtype]((const char *)w->data + (size_t)ids[t] * row_bytes,
+                                            w->cols, s->x + t * w->cols);
 }
 
 /* The angles of the step's positions, the same for every layer and head. */
@@ -68,7 +69,8 @@ static void norm_rows(step *p, const float *weight, size_t thread, size_t n_thre
     size_t begin, end, width = p->c->hidden_size;
     cp_threads_share(p->n, 1, thread, n_threads, &begin, &end);
     for (size_t t = begin; t < end; t++)
-        p->kernels->rms_norm(p->s->x + t * width, weight, p->c->norm_eps, width, p->s->normed + t * width);
+        p->kernels->rms_norm(p->s->x + t * width, weight, p->c->norm_eps, width,
+                             p->s->normed + t * width);
 }
 
 static void attn_norm(void *arg, size_t thread, size_t n_threads) {
@@ -114,7 +116,8 @@ static void qk_norm(void *arg, size_t thread, size_t n_threads) {
 static void rotate_heads(const step *p, size_t t, float *heads, size_t n_heads) {
     size_t half = p->c->head_dim / 2;
     for (size_t h = 0; h < n_heads; h++)
-        p->kernels->rope(heads + h * p->c->head_dim, p->s->cosine + t * half, p->s->sine + t * half, half);
+        p->kernels->rope(heads + h * p->c->head_dim, p->s->cosine + t * half, p->s->sine + t * half,
+                         half);
 }
 
 static void rope(void *arg, size_t thread, size_t n_threads) {
@@ -151,7 +154,8 @@ static void swiglu(void *arg, size_t thread, size_t n_threads) {
 static void attention_block(step *p, const cp_eval_hooks *hooks) {
     cp_session *s = p->s;
     const cp_layer_weights *w = p->w;
-    size_t q_dim = cp_config_q_dim(p->c), kv_dim = cp_config_kv_dim(p->c), hidden = p->c->hidden_size;
+    size_t q_dim = cp_config_q_dim(p->c), kv_dim = cp_config_kv_dim(p->c),
+           hidden = p->c->hidden_size;
 
     run(p, attn_norm);
     trace(hooks, "attn_norm", p->layer, s->normed, p->n, hidden);
@@ -213,10 +217,10 @@ void cp_forward_head(cp_session *s, size_t row, size_t n, const cp_eval_hooks *h
     cp_engine *e = s->engine;
     size_t hidden = e->config.hidden_size;
     for (size_t t = 0; t < n; t++)
-        e->kernels->rms_norm(s->x + (row + t) * hidden, e->weights.final_norm, e->config.norm_eps, hidden,
-                             s->final + t * hidden);
+        e->kernels->rms_norm(s->x + (row + t) * hidden, e->weights.final_norm, e->config.norm_eps,
+                             hidden, s->final + t * hidden);
     trace(hooks, "hidden", e->config.n_layers + 1, s->final, n, hidden);
     cp_products_run(e->threads, e->kernels,
-                    &(cp_product){&e->weights.head, s->logits, e->config.vocab_size}, 1, s->final, n,
-                    e->tiles);
+                    &(cp_product){&e->weights.head, s->logits, e->config.vocab_size}, 1, s->final,
+                    n, e->tiles);
 }

@@ -44,7 +44,8 @@ double cp_log(double x) {
 }
 
 void cp_sincos(double x, double *sine, double *cosine) {
-    /* x = q pi/2 + r, |r| <= pi/4, pi/2 in three parts of 33 bits (fdlibm's): q times each is exact. */
+    /* x = q pi/2 + r, |r| <= pi/4, pi/2 in three parts of 33 bits (fdlibm's): q times each is
+     * exact. */
     const double part1 = 1.57079632673412561417e+00, part2 = 6.07710050630396597660e-11,
                  part3 = 2.02226624879595063154e-21;
     double q = floor(x * 6.36619772367581382433e-01 + 0.5);

@@ -1,7 +1,7 @@
 /* exp, log, sine and cosine in fixed operations.
  *
- * libm's differ between platforms in the last bit; these are the same wherever IEEE 754 doubles are and
- * the compiler does not contract (-ffp-contract=off). Pure functions. */
+ * libm's differ between platforms in the last bit; these are the same wherever IEEE 754 doubles are
+ * and the compiler does not contract (-ffp-contract=off). Pure functions. */
 #ifndef CP_ENGINE_MATHFN_H
 #define CP_ENGINE_MATHFN_H
 

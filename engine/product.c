@@ -9,7 +9,7 @@
 #define VECTOR_TOKENS_MAX 4
 /* Rows that are read for one token and, still in the cache, for the next. */
 #define VECTOR_ROWS 32
-#define SHARE_UNIT 16
+#define SHARE_UNIT  16
 
 typedef struct job {
     const cp_kernels *kernels;
@@ -20,21 +20,24 @@ typedef struct job {
     float *tiles;
 } job;
 
-/* OpenBLAS's sequential build shares a buffer without a lock, so two callers silently spoil each other's
- * result; where that build is installed the calls take turns. The threaded builds lock for themselves. */
+/* OpenBLAS's sequential build shares a buffer without a lock, so two callers silently spoil each
+ * other's result; where that build is installed the calls take turns. The threaded builds lock for
+ * themselves. */
 static pthread_mutex_t sequential_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void cp_product_init(void) {
     openblas_set_num_threads(1);
 }
 
-/* out [n_tokens, n_rows], rows `stride` apart, = x [n_tokens, cols] times tile [n_rows, cols] transposed. */
-static void multiply(const job *j, const float *tile, size_t n_rows, size_t cols, float *out, size_t stride) {
+/* out [n_tokens, n_rows], rows `stride` apart, = x [n_tokens, cols] times tile [n_rows, cols]
+ * transposed. */
+static void multiply(const job *j, const float *tile, size_t n_rows, size_t cols, float *out,
+                     size_t stride) {
     bool sequential = openblas_get_parallel() == OPENBLAS_SEQUENTIAL;
     if (sequential)
         pthread_mutex_lock(&sequential_lock);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)j->n_tokens, (int)n_rows, (int)cols, 1.0f, j->x,
-                (int)cols, tile, (int)cols, 0.0f, out, (int)stride);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)j->n_tokens, (int)n_rows, (int)cols,
+                1.0f, j->x, (int)cols, tile, (int)cols, 0.0f, out, (int)stride);
     if (sequential)
         pthread_mutex_unlock(&sequential_lock);
 }
@@ -81,11 +84,12 @@ static void share(void *arg, size_t thread, size_t n_threads) {
     }
 }
 
-void cp_products_run(cp_threads *threads, const cp_kernels *kernels, const cp_product *products, size_t n,
-                     const float *x, size_t n_tokens, float *tiles) {
+void cp_products_run(cp_threads *threads, const cp_kernels *kernels, const cp_product *products,
+                     size_t n, const float *x, size_t n_tokens, float *tiles) {
     job j = {kernels, products, n, 0, x, n_tokens, tiles};
     for (size_t i = 0; i < n; i++) {
-        assert(products[i].w->cols == products[0].w->cols && products[i].w->cols <= CP_PRODUCT_TILE_FLOATS);
+        assert(products[i].w->cols == products[0].w->cols &&
+               products[i].w->cols <= CP_PRODUCT_TILE_FLOATS);
         j.total_rows += products[i].w->rows;
     }
     cp_threads_run(threads, share, &j);

@@ -1,8 +1,9 @@
 /* Matrix products over stored weights, shared among the threads.
  *
  * Matrices with the same input (q, k and v; gate and up) are computed as one job. Few tokens are
- * products with a vector, which read each weight once; many tokens widen the weights to float32, a tile
- * that stays in the cache at a time, and multiply through OpenBLAS (one thread of it for each of ours). */
+ * products with a vector, which read each weight once; many tokens widen the weights to float32, a
+ * tile that stays in the cache at a time, and multiply through OpenBLAS (one thread of it for each
+ * of ours). */
 #ifndef CP_ENGINE_PRODUCT_H
 #define CP_ENGINE_PRODUCT_H
 
@@ -21,10 +22,11 @@ typedef struct cp_product {
 /* Floats of scratch for each thread. */
 #define CP_PRODUCT_TILE_FLOATS ((size_t)256 << 10)
 
-/* x is [n_tokens, cols], cols the same for all n products; tiles is [threads, CP_PRODUCT_TILE_FLOATS]. A
- * matrix's cols must not exceed CP_PRODUCT_TILE_FLOATS (cp_config_read bounds them). */
-void cp_products_run(cp_threads *threads, const cp_kernels *kernels, const cp_product *products, size_t n,
-                     const float *x, size_t n_tokens, float *tiles);
+/* x is [n_tokens, cols], cols the same for all n products; tiles is [threads,
+ * CP_PRODUCT_TILE_FLOATS]. A matrix's cols must not exceed CP_PRODUCT_TILE_FLOATS (cp_config_read
+ * bounds them). */
+void cp_products_run(cp_threads *threads, const cp_kernels *kernels, const cp_product *products,
+                     size_t n, const float *x, size_t n_tokens, float *tiles);
 
 /* Keeps OpenBLAS from starting threads of its own; called once before the first product. */
 void cp_product_init(void);

@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define MAX_HEADER_BYTES 100000000u /* the reference implementation's limit */
-#define MAX_TENSORS 65536u          /* 36 layers have under 400; bounds what a hostile header makes us hold */
+#define MAX_TENSORS                                                                                \
+    65536u /* 36 layers have under 400; bounds what a hostile header makes us hold */
 #define LENGTH_BYTES 8
 
 typedef struct dtype_info {
@@ -18,11 +19,21 @@ typedef struct dtype_info {
 
 /* All that the format knows; tensors that are not weights of ours may have any of them. */
 static const dtype_info dtypes[] = {
-    {"F32", 32, CP_F32},           {"F16", 16, CP_F16},          {"BF16", 16, CP_BF16},
-    {"F64", 64, CP_DTYPE_OTHER},   {"I64", 64, CP_DTYPE_OTHER},  {"I32", 32, CP_DTYPE_OTHER},
-    {"I16", 16, CP_DTYPE_OTHER},   {"I8", 8, CP_DTYPE_OTHER},    {"U64", 64, CP_DTYPE_OTHER},
-    {"U32", 32, CP_DTYPE_OTHER},   {"U16", 16, CP_DTYPE_OTHER},  {"U8", 8, CP_DTYPE_OTHER},
-    {"BOOL", 8, CP_DTYPE_OTHER},   {"F8_E4M3", 8, CP_DTYPE_OTHER}, {"F8_E5M2", 8, CP_DTYPE_OTHER},
+    {"F32", 32, CP_F32},
+    {"F16", 16, CP_F16},
+    {"BF16", 16, CP_BF16},
+    {"F64", 64, CP_DTYPE_OTHER},
+    {"I64", 64, CP_DTYPE_OTHER},
+    {"I32", 32, CP_DTYPE_OTHER},
+    {"I16", 16, CP_DTYPE_OTHER},
+    {"I8", 8, CP_DTYPE_OTHER},
+    {"U64", 64, CP_DTYPE_OTHER},
+    {"U32", 32, CP_DTYPE_OTHER},
+    {"U16", 16, CP_DTYPE_OTHER},
+    {"U8", 8, CP_DTYPE_OTHER},
+    {"BOOL", 8, CP_DTYPE_OTHER},
+    {"F8_E4M3", 8, CP_DTYPE_OTHER},
+    {"F8_E5M2", 8, CP_DTYPE_OTHER},
 };
 
 const char *cp_dtype_name(cp_dtype dtype) {
@@ -49,7 +60,8 @@ static cp_status read_dtype(cp_json_reader *r, const dtype_info **out, cp_error 
             *out = &dtypes[i];
             return CP_OK;
         }
-    return cp_json_fail(r, err, "unknown dtype \"%.*s\"", (int)(name.n < 16 ? name.n : 16), name.data);
+    return cp_json_fail(r, err, "unknown dtype \"%.*s\"", (int)(name.n < 16 ? name.n : 16),
+                        name.data);
 }
 
 /* A list of up to `cap` non-negative integers; *n is their number. */
@@ -119,7 +131,8 @@ static cp_status read_tensor(cp_json_reader *r, const cp_safetensors *file, cp_t
     if (status != CP_OK)
         return cp_error_prefix(err, "tensor %.128s", t->name);
     if (!dtype || !have_shape || !have_offsets)
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: tensor %.128s: dtype, shape or data_offsets is missing",
+        return cp_error_set(err, CP_ERR_FORMAT,
+                            "%s: tensor %.128s: dtype, shape or data_offsets is missing",
                             file->path, t->name);
     t->dtype = dtype->dtype;
     return check_size(file, t, dtype, data_bytes, err);
@@ -143,9 +156,11 @@ static cp_status add_tensor(cp_safetensors *file, cp_str name, cp_tensor **out, 
     if (file->n == MAX_TENSORS)
         return cp_error_set(err, CP_ERR_LIMIT, "%s: more than %u tensors", file->path, MAX_TENSORS);
     if (name.n == 0 || memchr(name.data, '\0', name.n))
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: a tensor's name is empty or holds U+0000", file->path);
+        return cp_error_set(err, CP_ERR_FORMAT, "%s: a tensor's name is empty or holds U+0000",
+                            file->path);
     char *copy = cp_copy_bytes(name.data, name.n);
-    if (!copy || !cp_grow((void **)&file->tensors, &file->cap, file->n + 1, sizeof *file->tensors)) {
+    if (!copy ||
+        !cp_grow((void **)&file->tensors, &file->cap, file->n + 1, sizeof *file->tensors)) {
         free(copy);
         return cp_error_no_memory(err, file->path);
     }
@@ -154,7 +169,8 @@ static cp_status add_tensor(cp_safetensors *file, cp_str name, cp_tensor **out, 
     return CP_OK;
 }
 
-static cp_status read_header(cp_safetensors *file, cp_json_reader *r, size_t data_bytes, cp_error *err) {
+static cp_status read_header(cp_safetensors *file, cp_json_reader *r, size_t data_bytes,
+                             cp_error *err) {
     bool more = false, metadata = false;
     cp_status status = cp_json_enter_object(r, err);
     while (status == CP_OK) {
@@ -166,7 +182,8 @@ static cp_status read_header(cp_safetensors *file, cp_json_reader *r, size_t dat
         if (!more)
             break;
         if (cp_str_is(name, "__metadata__")) {
-            status = metadata ? cp_json_fail(r, err, "__metadata__ appears twice") : skip_metadata(r, err);
+            status = metadata ? cp_json_fail(r, err, "__metadata__ appears twice")
+                              : skip_metadata(r, err);
             metadata = true;
             continue;
         }
@@ -195,14 +212,15 @@ static cp_status check_tiling(cp_safetensors *file, size_t data_bytes, cp_error 
     for (size_t i = 0; i < file->n; i++) {
         const cp_tensor *t = &file->tensors[i];
         if (t->begin != end)
-            return fault(file, t, err, t->begin < end ? "data_offsets overlap the tensor before"
-                                                      : "data_offsets leave a hole before them",
+            return fault(file, t, err,
+                         t->begin < end ? "data_offsets overlap the tensor before"
+                                        : "data_offsets leave a hole before them",
                          t->begin, end);
         end = t->end;
     }
     if (end != data_bytes)
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: %zu bytes of data belong to no tensor", file->path,
-                            data_bytes - end);
+        return cp_error_set(err, CP_ERR_FORMAT, "%s: %zu bytes of data belong to no tensor",
+                            file->path, data_bytes - end);
     return CP_OK;
 }
 
@@ -224,10 +242,12 @@ static cp_status header_length(const cp_safetensors *file, size_t *out, cp_error
     for (unsigned i = LENGTH_BYTES; i-- > 0;)
         length = length << 8 | file->mapping.data[i];
     if (length > MAX_HEADER_BYTES)
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: header length %llu is over the format's limit %u",
-                            file->path, (unsigned long long)length, MAX_HEADER_BYTES);
+        return cp_error_set(err, CP_ERR_FORMAT,
+                            "%s: header length %llu is over the format's limit %u", file->path,
+                            (unsigned long long)length, MAX_HEADER_BYTES);
     if (length > file->mapping.n_bytes - LENGTH_BYTES)
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: header length %llu runs past the file's end (%zu bytes)",
+        return cp_error_set(err, CP_ERR_FORMAT,
+                            "%s: header length %llu runs past the file's end (%zu bytes)",
                             file->path, (unsigned long long)length, file->mapping.n_bytes);
     *out = (size_t)length;
     return CP_OK;

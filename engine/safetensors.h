@@ -1,9 +1,9 @@
 /* One safetensors file: mapped, checked completely at open, then only looked up.
  *
- * The rules are the reference reader's: header at most 100 MB and a UTF-8 JSON object, no name twice,
- * offsets inside the data, no overlap and no hole, shape x element size = bytes. All arithmetic is
- * overflow-safe. Data is borrowed from the mapping and may lie at any alignment. Immutable after open;
- * any thread may read. */
+ * The rules are the reference reader's: header at most 100 MB and a UTF-8 JSON object, no name
+ * twice, offsets inside the data, no overlap and no hole, shape x element size = bytes. All
+ * arithmetic is overflow-safe. Data is borrowed from the mapping and may lie at any alignment.
+ * Immutable after open; any thread may read. */
 #ifndef CP_ENGINE_SAFETENSORS_H
 #define CP_ENGINE_SAFETENSORS_H
 

@@ -15,13 +15,14 @@ struct cp_sampler {
     cp_sampling s;
     uint64_t state, increment; /* PCG32 */
     int32_t *counts;           /* [vocab_size]: how often each token was drawn */
-    int32_t *drawn;            /* [vocab_size]: those with a count, so that a start clears only them */
+    int32_t *drawn; /* [vocab_size]: those with a count, so that a start clears only them */
     size_t n_drawn;
     candidate *candidates; /* [vocab_size] */
     double *weights;       /* [vocab_size]: exp((logit - best) / temperature) */
 };
 
-/* ---- PCG32 ------------------------------------------------------------------------------------ */
+/* ---- PCG32 ------------------------------------------------------------------------------------
+ */
 
 static uint32_t pcg32(cp_sampler *s) {
     uint64_t old = s->state;
@@ -39,7 +40,8 @@ static void pcg32_seed(cp_sampler *s, uint64_t seed) {
     (void)pcg32(s);
 }
 
-/* ---- the k best candidates, best first --------------------------------------------------------- */
+/* ---- the k best candidates, best first ---------------------------------------------------------
+ */
 
 /* a is a worse choice than b: smaller logit, or the larger id of two equals. */
 static bool worse(candidate a, candidate b) {
@@ -66,8 +68,9 @@ static float penalised(const cp_sampler *s, const float *logits, size_t id) {
     return (float)(logits[id] - s->s.presence_penalty - s->s.frequency_penalty * count);
 }
 
-/* Fills candidates with the k best of the vocabulary, best first; NaN is nobody's choice. Returns how
- * many there are. A heap of the k best so far, worst on top, then sorted in place by taking the worst off. */
+/* Fills candidates with the k best of the vocabulary, best first; NaN is nobody's choice. Returns
+ * how many there are. A heap of the k best so far, worst on top, then sorted in place by taking the
+ * worst off. */
 static size_t select_best(cp_sampler *s, const float *logits, size_t k) {
     candidate *heap = s->candidates;
     size_t n = 0;
@@ -97,7 +100,8 @@ static size_t select_best(cp_sampler *s, const float *logits, size_t k) {
     return n;
 }
 
-/* ---- the filters and the draw ------------------------------------------------------------------ */
+/* ---- the filters and the draw ------------------------------------------------------------------
+ */
 
 /* How many of the n candidates stay after top_p and min_p; weights of the rest are not used. */
 static size_t filter(const cp_sampler *s, size_t n) {
@@ -112,13 +116,15 @@ static size_t filter(const cp_sampler *s, size_t n) {
 }
 
 static int32_t draw(cp_sampler *s, const float *logits) {
-    size_t k = s->s.top_k > 0 && (size_t)s->s.top_k < s->vocab_size ? (size_t)s->s.top_k : s->vocab_size;
+    size_t k =
+        s->s.top_k > 0 && (size_t)s->s.top_k < s->vocab_size ? (size_t)s->s.top_k : s->vocab_size;
     size_t n = select_best(s, logits, k);
     double u = pcg32(s) * 0x1p-32; /* one draw a token, whatever is chosen from */
     if (n == 0)
         return 0;
     for (size_t i = 0; i < n; i++) {
-        double gap = (double)s->candidates[i].logit - s->candidates[0].logit; /* NaN: both are infinite */
+        double gap =
+            (double)s->candidates[i].logit - s->candidates[0].logit; /* NaN: both are infinite */
         s->weights[i] = gap == gap ? cp_exp(gap / s->s.temperature) : 1.0;
     }
     size_t keep = filter(s, n);

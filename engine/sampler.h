@@ -1,9 +1,10 @@
 /* From logits to the next token.
  *
- * Order of operations: presence and frequency penalties, temperature, top_k, top_p, min_p, draw. The
- * generator is PCG32 (O'Neill, "PCG: A Family of Simple Fast Space-Efficient Statistically Good
- * Algorithms", pcg32 XSH-RR), seeded from a 64-bit number, one draw a token; exp is our own. So a seed
- * gives the same tokens on every machine that computes the same logits. Ties go to the smaller id. */
+ * Order of operations: presence and frequency penalties, temperature, top_k, top_p, min_p, draw.
+ * The generator is PCG32 (O'Neill, "PCG: A Family of Simple Fast Space-Efficient Statistically Good
+ * Algorithms", pcg32 XSH-RR), seeded from a 64-bit number, one draw a token; exp is our own. So a
+ * seed gives the same tokens on every machine that computes the same logits. Ties go to the smaller
+ * id. */
 #ifndef CP_ENGINE_SAMPLER_H
 #define CP_ENGINE_SAMPLER_H
 
@@ -29,8 +30,8 @@ cp_status cp_sampler_create(size_t vocab_size, cp_sampler **out, cp_error *err) 
 void cp_sampler_free(cp_sampler *sampler);
 /* Begins a sequence: settings, the generator at its seed, no tokens counted. */
 void cp_sampler_start(cp_sampler *sampler, const cp_sampling *sampling);
-/* Draws from logits [vocab_size] (not changed) and counts the token for the penalties. NaN logits are
- * never drawn. */
+/* Draws from logits [vocab_size] (not changed) and counts the token for the penalties. NaN logits
+ * are never drawn. */
 int32_t cp_sampler_next(cp_sampler *sampler, const float *logits);
 
 #endif

@@ -27,7 +27,8 @@ static void add_position(void *user, size_t position, const float *logits) {
         s->sum += token_nll(logits, s->vocab_size, s->ids[position + 1]);
 }
 
-cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, double *nll, cp_error *err) {
+cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, double *nll,
+                         cp_error *err) {
     if (n < 2)
         return cp_error_set(err, CP_ERR_USAGE, "perplexity needs at least 2 token ids, got %zu", n);
     nll_state state = {ids, n, cp_engine_config(cp_session_engine(session))->vocab_size, 0};

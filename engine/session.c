@@ -14,9 +14,10 @@ typedef struct buffer {
 
 #define N_BUFFERS 16
 
-/* Where each buffer begins in one run of pages, each on a cache line, and the bytes of the whole. */
-static cp_status plan(cp_session *s, buffer buffers[N_BUFFERS], size_t offsets[N_BUFFERS], size_t *total,
-                      cp_error *err) {
+/* Where each buffer begins in one run of pages, each on a cache line, and the bytes of the whole.
+ */
+static cp_status plan(cp_session *s, buffer buffers[N_BUFFERS], size_t offsets[N_BUFFERS],
+                      size_t *total, cp_error *err) {
     const cp_model_config *c = &s->engine->config;
     size_t q_dim = cp_config_q_dim(c), kv_dim = cp_config_kv_dim(c), t = s->step_cap;
     size_t n_threads = cp_threads_count(s->engine->threads);
@@ -44,7 +45,8 @@ static cp_status plan(cp_session *s, buffer buffers[N_BUFFERS], size_t offsets[N
         buffers[i] = all[i];
         offsets[i] = *total;
         if (!cp_size_mul(bytes, all[i].a, &bytes) || !cp_size_mul(bytes, all[i].b, &bytes) ||
-            !cp_size_mul(bytes, all[i].c, &bytes) || !cp_size_add(bytes, CP_CACHE_LINE - 1, &bytes) ||
+            !cp_size_mul(bytes, all[i].c, &bytes) ||
+            !cp_size_add(bytes, CP_CACHE_LINE - 1, &bytes) ||
             !cp_size_add(*total, bytes / CP_CACHE_LINE * CP_CACHE_LINE, total))
             return cp_error_set(err, CP_ERR_LIMIT, "a session of %zu tokens does not fit in memory",
                                 s->max_tokens);
@@ -55,8 +57,9 @@ static cp_status plan(cp_session *s, buffer buffers[N_BUFFERS], size_t offsets[N
 /* Checks the size and sets what the plan depends on. */
 static cp_status prepare(cp_session *s, cp_engine *engine, size_t max_tokens, cp_error *err) {
     if (max_tokens == 0 || max_tokens > engine->config.max_positions)
-        return cp_error_set(err, CP_ERR_USAGE, "context is %zu tokens, expected 1 to the model's %zu",
-                            max_tokens, engine->config.max_positions);
+        return cp_error_set(err, CP_ERR_USAGE,
+                            "context is %zu tokens, expected 1 to the model's %zu", max_tokens,
+                            engine->config.max_positions);
     s->engine = engine;
     s->max_tokens = max_tokens;
     s->step_cap = max_tokens < CP_STEP_MAX_TOKENS ? max_tokens : CP_STEP_MAX_TOKENS;
@@ -129,12 +132,13 @@ static cp_status check_input(const cp_session *s, const int32_t *ids, size_t n, 
     if (n == 0)
         return cp_error_set(err, CP_ERR_USAGE, "no token ids to evaluate");
     if (n > s->max_tokens - s->n_tokens)
-        return cp_error_set(err, CP_ERR_LIMIT, "%zu tokens after %zu do not fit in a context of %zu", n,
-                            s->n_tokens, s->max_tokens);
+        return cp_error_set(err, CP_ERR_LIMIT,
+                            "%zu tokens after %zu do not fit in a context of %zu", n, s->n_tokens,
+                            s->max_tokens);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (size_t)ids[i] >= s->engine->config.vocab_size)
-            return cp_error_set(err, CP_ERR_USAGE, "token id %d at place %zu, expected 0 to %zu", ids[i], i,
-                                s->engine->config.vocab_size - 1);
+            return cp_error_set(err, CP_ERR_USAGE, "token id %d at place %zu, expected 0 to %zu",
+                                ids[i], i, s->engine->config.vocab_size - 1);
     return CP_OK;
 }
 
@@ -158,7 +162,8 @@ cp_status cp_session_eval(cp_session *s, const int32_t *ids, size_t n, const cp_
     for (size_t done = 0; done < n;) {
         size_t chunk = n - done < s->step_cap ? n - done : s->step_cap;
         if (hooks && hooks->is_cancelled && hooks->is_cancelled(hooks->user))
-            return cp_error_set(err, CP_ERR_CANCELLED, "cancelled after %zu of %zu tokens", done, n);
+            return cp_error_set(err, CP_ERR_CANCELLED, "cancelled after %zu of %zu tokens", done,
+                                n);
         cp_forward_step(s, ids + done, chunk, hooks);
         s->n_tokens += chunk;
         done += chunk;

@@ -28,7 +28,8 @@ static bool first_line(const char *path, char *out, int cap) {
 static size_t cgroup_cpus(void) {
     char line[128];
     long long quota = -1, period = 100000;
-    if (first_line("/sys/fs/cgroup/cpu.max", line, sizeof line)) { /* version 2: "150000 100000" or "max 100000" */
+    if (first_line("/sys/fs/cgroup/cpu.max", line,
+                   sizeof line)) { /* version 2: "150000 100000" or "max 100000" */
         if (sscanf(line, "%lld %lld", &quota, &period) != 2)
             return 0;
     } else {
@@ -86,7 +87,8 @@ size_t cp_sysinfo_memory_total(void) {
 
 size_t cp_sysinfo_memory_available(void) {
     size_t available = proc_kib("/proc/meminfo", "MemAvailable"), limit = cgroup_limit();
-    size_t used = cgroup_bytes("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes");
+    size_t used = cgroup_bytes("/sys/fs/cgroup/memory.current",
+                               "/sys/fs/cgroup/memory/memory.usage_in_bytes");
     if (limit == SIZE_MAX || used == SIZE_MAX)
         return available;
     size_t left = used < limit ? limit - used : 0;

@@ -1,14 +1,16 @@
-/* What this machine offers the process: processors, memory, instruction sets. Read fresh at each call. */
+/* What this machine offers the process: processors, memory, instruction sets. Read fresh at each
+ * call. */
 #ifndef CP_ENGINE_SYSINFO_H
 #define CP_ENGINE_SYSINFO_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Processors this process may use: its affinity mask, cut by the control group's CPU quota (1.5 CPUs
- * count as 2). At least 1. */
+/* Processors this process may use: its affinity mask, cut by the control group's CPU quota (1.5
+ * CPUs count as 2). At least 1. */
 size_t cp_sysinfo_cpus(void);
-/* Bytes of memory this process can still take: the kernel's estimate, cut by the control group's limit. */
+/* Bytes of memory this process can still take: the kernel's estimate, cut by the control group's
+ * limit. */
 size_t cp_sysinfo_memory_available(void);
 size_t cp_sysinfo_memory_total(void);
 /* Resident set of this process, and its largest so far. */

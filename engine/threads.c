@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* About 50 microseconds: longer than the gaps between the stages of a layer, shorter than anyone notices. */
+/* About 50 microseconds: longer than the gaps between the stages of a layer, shorter than anyone
+ * notices. */
 #define SPINS 4000
 
 typedef struct worker {
@@ -36,8 +37,9 @@ static inline void relax(void) {
 #endif
 }
 
-/* Waits for a generation other than `seen`. A waker changes the generation first and looks for sleepers
- * second, a sleeper counts itself first and looks at the generation second: none is missed. */
+/* Waits for a generation other than `seen`. A waker changes the generation first and looks for
+ * sleepers second, a sleeper counts itself first and looks at the generation second: none is
+ * missed. */
 static unsigned wait_for_job(cp_threads *t, unsigned seen) {
     for (int i = 0; i < SPINS; i++) {
         if (atomic_load(&t->generation) != seen)
@@ -117,8 +119,8 @@ cp_status cp_threads_create(size_t n_threads, cp_threads **out, cp_error *err) {
         workers[i - 1] = (worker){.threads = t, .index = i};
         int failed = pthread_create(&workers[i - 1].handle, NULL, work, &workers[i - 1]);
         if (failed) {
-            cp_status status = cp_error_set(err, CP_ERR_IO, "cannot start thread %zu of %zu: %s", i + 1,
-                                            n_threads, strerror(failed));
+            cp_status status = cp_error_set(err, CP_ERR_IO, "cannot start thread %zu of %zu: %s",
+                                            i + 1, n_threads, strerror(failed));
             cp_threads_free(t);
             return status;
         }

@@ -1,8 +1,8 @@
 /* The engine's threads: one job at a time, every thread takes its share.
  *
- * cp_threads_run calls fn on the caller and on each worker, and returns when all are done. Workers spin
- * briefly for the next job (the stages of a layer follow within microseconds), then sleep: an idle engine
- * costs no CPU. Only one thread may call cp_threads_run at a time. */
+ * cp_threads_run calls fn on the caller and on each worker, and returns when all are done. Workers
+ * spin briefly for the next job (the stages of a layer follow within microseconds), then sleep: an
+ * idle engine costs no CPU. Only one thread may call cp_threads_run at a time. */
 #ifndef CP_ENGINE_THREADS_H
 #define CP_ENGINE_THREADS_H
 
@@ -20,8 +20,8 @@ size_t cp_threads_count(const cp_threads *threads);
 void cp_threads_run(cp_threads *threads, cp_task_fn fn, void *arg);
 
 /* The part of [0, n) that thread `index` takes, in whole multiples of `unit` (but the last). */
-static inline void cp_threads_share(size_t n, size_t unit, size_t index, size_t n_threads, size_t *begin,
-                                    size_t *end) {
+static inline void cp_threads_share(size_t n, size_t unit, size_t index, size_t n_threads,
+                                    size_t *begin, size_t *end) {
     size_t units = (n + unit - 1) / unit;
     size_t first = units * index / n_threads * unit, last = units * (index + 1) / n_threads * unit;
     *begin = first < n ? first : n;

@@ -18,8 +18,8 @@ typedef struct loader {
 } loader;
 
 /* Finds `prefix` + `name`, which must have this shape (rows 0: a vector) and a float type. */
-static cp_status find(const loader *l, const char *prefix, const char *name, size_t rows, size_t cols,
-                      const cp_tensor **out) {
+static cp_status find(const loader *l, const char *prefix, const char *name, size_t rows,
+                      size_t cols, const cp_tensor **out) {
     char full[MAX_TENSOR_NAME];
     const char *path = NULL;
     snprintf(full, sizeof full, "%s%s", prefix, name);
@@ -28,18 +28,19 @@ static cp_status find(const loader *l, const char *prefix, const char *name, siz
         return cp_error_set(l->err, CP_ERR_FORMAT, "%s: tensor %s is missing", l->dir, full);
     size_t n_dims = rows ? 2 : 1, first = rows ? rows : cols;
     if (t->n_dims != n_dims || t->shape[0] != first || (rows && t->shape[1] != cols))
-        return cp_error_set(l->err, CP_ERR_FORMAT,
-                            "%s: tensor %s has %zu dimensions [%zu, %zu], config.json wants %zu [%zu, %zu]",
-                            path, full, t->n_dims, t->shape[0], t->shape[1], n_dims, first,
-                            rows ? cols : 0);
+        return cp_error_set(
+            l->err, CP_ERR_FORMAT,
+            "%s: tensor %s has %zu dimensions [%zu, %zu], config.json wants %zu [%zu, %zu]", path,
+            full, t->n_dims, t->shape[0], t->shape[1], n_dims, first, rows ? cols : 0);
     if (t->dtype >= CP_N_FLOAT_DTYPES)
-        return cp_error_set(l->err, CP_ERR_UNSUPPORTED, "%s: tensor %s is not F32, F16 or BF16", path, full);
+        return cp_error_set(l->err, CP_ERR_UNSUPPORTED, "%s: tensor %s is not F32, F16 or BF16",
+                            path, full);
     *out = t;
     return CP_OK;
 }
 
-static cp_status matrix(const loader *l, const char *prefix, const char *name, size_t rows, size_t cols,
-                        cp_matrix *out) {
+static cp_status matrix(const loader *l, const char *prefix, const char *name, size_t rows,
+                        size_t cols, cp_matrix *out) {
     const cp_tensor *t;
     cp_status status = find(l, prefix, name, rows, cols, &t);
     if (status == CP_OK)
@@ -58,7 +59,8 @@ static cp_status norm(loader *l, const char *prefix, const char *name, size_t n,
     return CP_OK;
 }
 
-static cp_status load_layer(loader *l, const cp_model_config *c, size_t index, cp_layer_weights *w) {
+static cp_status load_layer(loader *l, const cp_model_config *c, size_t index,
+                            cp_layer_weights *w) {
     char prefix[64];
     size_t q_dim = cp_config_q_dim(c), kv_dim = cp_config_kv_dim(c);
     snprintf(prefix, sizeof prefix, "%slayers.%zu.", l->prefix, index);
@@ -86,8 +88,8 @@ static cp_status load_layer(loader *l, const cp_model_config *c, size_t index, c
         {"self_attn.k_norm.weight", c->head_dim, &w->k_norm},
     };
     for (size_t i = 0; i < CP_COUNT_OF(matrices); i++) {
-        cp_status status =
-            matrix(l, prefix, matrices[i].name, matrices[i].rows, matrices[i].cols, matrices[i].out);
+        cp_status status = matrix(l, prefix, matrices[i].name, matrices[i].rows, matrices[i].cols,
+                                  matrices[i].out);
         if (status != CP_OK)
             return status;
     }
@@ -107,7 +109,8 @@ static cp_status load_all(cp_weights *w, const cp_model_config *c, const char *d
         l.prefix = "";
     cp_status status =
         matrix(&l, l.prefix, "embed_tokens.weight", c->vocab_size, c->hidden_size, &w->embedding);
-    w->head = w->embedding; /* a tied model may carry lm_head.weight as well: it is the same, ignored */
+    w->head =
+        w->embedding; /* a tied model may carry lm_head.weight as well: it is the same, ignored */
     if (status == CP_OK && !c->tied)
         status = matrix(&l, "", "lm_head.weight", c->vocab_size, c->hidden_size, &w->head);
     if (status == CP_OK)
@@ -124,7 +127,8 @@ cp_status cp_weights_open(const char *dir, const cp_model_config *config, cp_wei
     if (status != CP_OK)
         return status;
     /* At most 2^10 layers of 2^18 + 2^11 floats: the products fit. */
-    size_t n_norms = config->hidden_size + config->n_layers * 2 * (config->hidden_size + config->head_dim);
+    size_t n_norms =
+        config->hidden_size + config->n_layers * 2 * (config->hidden_size + config->head_dim);
     out->layers = calloc(config->n_layers, sizeof *out->layers);
     out->norms = cp_alloc_aligned(n_norms, sizeof(float));
     if (!out->layers || !out->norms)

@@ -32,9 +32,10 @@ typedef struct cp_weights {
     float *norms;             /* owns all the vectors above */
 } cp_weights;
 
-/* Maps DIR's weights; a missing tensor, a wrong shape or a type that is no float names the tensor. */
-cp_status cp_weights_open(const char *dir, const cp_model_config *config, cp_weights *out, cp_error *err)
-    CP_MUST_CHECK;
+/* Maps DIR's weights; a missing tensor, a wrong shape or a type that is no float names the tensor.
+ */
+cp_status cp_weights_open(const char *dir, const cp_model_config *config, cp_weights *out,
+                          cp_error *err) CP_MUST_CHECK;
 void cp_weights_close(cp_weights *weights);
 
 #endif

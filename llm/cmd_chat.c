@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #define MAX_LINE_BYTES ((size_t)1 << 20)
-#define DIM "\x1b[2m"
-#define PLAIN "\x1b[0m"
+#define DIM            "\x1b[2m"
+#define PLAIN          "\x1b[0m"
 
 /* The turns so far; contents are ours. */
 typedef struct conversation {
@@ -41,7 +41,8 @@ static void show(void *user, cp_text_part part, const char *text, size_t n) {
     display *d = user;
     bool dim = part == CP_TEXT_THINKING;
     if (dim != d->dimmed) {
-        fputs(dim ? (d->colour ? DIM : "[thinking] ") : (d->colour ? PLAIN "\n\n" : "\n[answer] "), stdout);
+        fputs(dim ? (d->colour ? DIM : "[thinking] ") : (d->colour ? PLAIN "\n\n" : "\n[answer] "),
+              stdout);
         d->dimmed = dim;
     }
     fwrite(text, 1, n, stdout);
@@ -87,8 +88,9 @@ static cp_status turn(cp_llm *llm, const cp_generation_args *args, conversation 
         fputs(PLAIN, stdout);
     printf("\n");
     if (status == CP_OK && result.finish != CP_FINISH_STOP)
-        printf("(%s)\n", result.finish == CP_FINISH_LENGTH ? "cut: --max-new or --context is reached"
-                                                           : "stopped; this turn is forgotten");
+        printf("(%s)\n", result.finish == CP_FINISH_LENGTH
+                             ? "cut: --max-new or --context is reached"
+                             : "stopped; this turn is forgotten");
     cp_llm_result_deinit(&result);
     return status;
 }
@@ -112,7 +114,8 @@ static cp_status converse(cp_llm *llm, const cp_generation_args *args, cp_error 
             forget(&c, 0);
         else if (line.n > 0)
             status = turn(llm, args, &c, cp_strbuf_str(&line), err);
-        if (status == CP_ERR_LIMIT) { /* the conversation has outgrown the context: say so and go on */
+        if (status ==
+            CP_ERR_LIMIT) { /* the conversation has outgrown the context: say so and go on */
             printf("%s. /reset starts anew.\n", err->message);
             status = CP_OK;
         }

@@ -86,14 +86,15 @@ static void print_text(const report *r, const char *dir) {
     printf("Features   ");
     for (size_t i = 0; i < r->n_features; i++)
         printf(" %s%s", r->features[i].present ? "" : "no-", r->features[i].name);
-    printf("\nMemory      %.0f MiB, %.0f MiB available\n", mib(r->memory_total), mib(r->memory_available));
+    printf("\nMemory      %.0f MiB, %.0f MiB available\n", mib(r->memory_total),
+           mib(r->memory_available));
     if (!r->engine) {
         printf("Model       none named; --model DIR tells what one needs\n");
         return;
     }
     const cp_model_config *c = cp_engine_config(r->engine);
-    printf("Model       %s: %s, %zu layers, hidden %zu, vocabulary %zu\n", dir, c->architecture, c->n_layers,
-           c->hidden_size, c->vocab_size);
+    printf("Model       %s: %s, %zu layers, hidden %zu, vocabulary %zu\n", dir, c->architecture,
+           c->n_layers, c->hidden_size, c->vocab_size);
     printf("Kernels     %s\n", cp_engine_isa(r->engine));
     printf("Weights     %.1f MiB, mapped from the files\n", mib(r->weight_bytes));
     printf("KV cache    %.1f KiB a token\n", (double)r->kv_token_bytes / 1024);
@@ -128,13 +129,15 @@ int cmd_doctor(int argc, char **argv) {
     bool json = false;
     const cp_arg args[] = {
         {"model", CP_ARG_TEXT, &dir, "DIR", "Model folder to judge", 0, 0, false},
-        {"context", CP_ARG_INT, &context, "N", "Tokens of context to plan for (default 4096)", 1, 1 << 24, false},
+        {"context", CP_ARG_INT, &context, "N", "Tokens of context to plan for (default 4096)", 1,
+         1 << 24, false},
         {"json", CP_ARG_FLAG, &json, NULL, "JSON instead of text", 0, 0, false},
     };
     const cp_command_line line = {
         .usage = "carepath doctor [--model DIR] [--context N] [--json]",
-        .summary = "What this machine offers (processors, instruction sets, memory), what a model needs\n"
-                   "(weights, KV cache), and whether it fits.",
+        .summary =
+            "What this machine offers (processors, instruction sets, memory), what a model needs\n"
+            "(weights, KV cache), and whether it fits.",
         .args = args,
         .n_args = CP_COUNT_OF(args),
     };

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #define MAX_CHAT_BYTES ((size_t)4 << 20)
-#define DIM "\x1b[2m"
-#define PLAIN "\x1b[0m"
+#define DIM            "\x1b[2m"
+#define PLAIN          "\x1b[0m"
 
 typedef struct generate_command {
     cp_generation_args args;
@@ -42,7 +42,8 @@ static double per_second(size_t n, double ms) {
     return ms > 0 ? (double)n * 1e3 / ms : 0;
 }
 
-static void put_result(const generate_command *c, cp_llm *llm, const cp_llm_result *r, cp_json_writer *w) {
+static void put_result(const generate_command *c, cp_llm *llm, const cp_llm_result *r,
+                       cp_json_writer *w) {
     cp_json_open_object(w);
     cp_json_member_text(w, "model", cp_llm_name(llm));
     cp_json_key(w, "ids");
@@ -72,7 +73,8 @@ static void put_result(const generate_command *c, cp_llm *llm, const cp_llm_resu
     cp_json_close_object(w);
 }
 
-static cp_status print_json(const generate_command *c, cp_llm *llm, const cp_llm_result *result, cp_error *err) {
+static cp_status print_json(const generate_command *c, cp_llm *llm, const cp_llm_result *result,
+                            cp_error *err) {
     cp_strbuf text;
     cp_json_writer writer;
     cp_strbuf_init(&text, (size_t)256 << 20);
@@ -111,7 +113,8 @@ static cp_status generate(generate_command *c, cp_llm_request *request, cp_error
     return status;
 }
 
-/* Stdin whole: one JSON object {"messages": [...], "enable_thinking": ...}; *tree owns the texts. */
+/* Stdin whole: one JSON object {"messages": [...], "enable_thinking": ...}; *tree owns the texts.
+ */
 static cp_status read_chat(cJSON **tree, cp_chat_request *chat, cp_error *err) {
     cp_strbuf text;
     char chunk[4096];
@@ -162,17 +165,23 @@ int cmd_generate(int argc, char **argv) {
     generate_command c = {0};
     cp_generation_args_init(&c.args, 256);
     const cp_arg args[] = {
-        {"prompt", CP_ARG_TEXT, &c.prompt, "TEXT", "Continue this text; with --chat, the user's message", 0, 0, false},
-        {"chat", CP_ARG_FLAG, &c.chat, NULL, "Through the chat template; messages as JSON from stdin", 0, 0, false},
-        {"ids", CP_ARG_TEXT, &c.ids_json, "JSON", "Continue these token ids: \"[1, 2, 3]\"", 0, 0, false},
+        {"prompt", CP_ARG_TEXT, &c.prompt, "TEXT",
+         "Continue this text; with --chat, the user's message", 0, 0, false},
+        {"chat", CP_ARG_FLAG, &c.chat, NULL,
+         "Through the chat template; messages as JSON from stdin", 0, 0, false},
+        {"ids", CP_ARG_TEXT, &c.ids_json, "JSON", "Continue these token ids: \"[1, 2, 3]\"", 0, 0,
+         false},
         {"stop", CP_ARG_TEXT, &c.stop, "TEXT", "End before this text", 0, 0, false},
-        {"json", CP_ARG_FLAG, &c.json, NULL, "One JSON object instead of streamed text", 0, 0, false},
+        {"json", CP_ARG_FLAG, &c.json, NULL, "One JSON object instead of streamed text", 0, 0,
+         false},
         CP_GENERATION_ARGS(c.args),
     };
     const cp_command_line line = {
         .usage = "carepath generate --model DIR (--prompt TEXT | --chat | --ids JSON) [options]",
-        .summary = "Writes the model's continuation to stdout as it is generated (its thinking only on a\n"
-                   "terminal). With --chat, stdin holds {\"messages\": [{\"role\", \"content\"}], \"enable_thinking\"}.",
+        .summary =
+            "Writes the model's continuation to stdout as it is generated (its thinking only on a\n"
+            "terminal). With --chat, stdin holds {\"messages\": [{\"role\", \"content\"}], "
+            "\"enable_thinking\"}.",
         .args = args,
         .n_args = CP_COUNT_OF(args),
     };
@@ -182,7 +191,8 @@ int cmd_generate(int argc, char **argv) {
     cp_error err;
     cp_status status;
     if ((c.prompt || c.chat) == (c.ids_json != NULL))
-        status = cp_error_set(&err, CP_ERR_USAGE, "give one of --prompt, --chat and --ids (usage: %s)", line.usage);
+        status = cp_error_set(&err, CP_ERR_USAGE,
+                              "give one of --prompt, --chat and --ids (usage: %s)", line.usage);
     else
         status = run(&c, &err);
     return status == CP_OK ? CP_EXIT_OK : cp_command_failed("generate", &err);

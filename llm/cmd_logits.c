@@ -56,7 +56,8 @@ static cp_status run_line(void *user, const cp_ids *ids, cp_json_writer *out, cp
     return CP_OK;
 }
 
-static cp_status run(const char *dir, size_t n_threads, size_t context, logits_command *c, cp_error *err) {
+static cp_status run(const char *dir, size_t n_threads, size_t context, logits_command *c,
+                     cp_error *err) {
     cp_status status = cp_model_folder_open(dir, n_threads, &c->engine, err);
     if (status != CP_OK)
         return status;
@@ -80,15 +81,20 @@ int cmd_logits(int argc, char **argv) {
     logits_command c = {0};
     const cp_arg args[] = {
         {"model", CP_ARG_TEXT, &dir, "DIR", "Model folder", 0, 0, true},
-        {"all", CP_ARG_FLAG, &c.all, NULL, "Logits of every position, not only the last", 0, 0, false},
-        {"embed", CP_ARG_FLAG, &c.embed, NULL, "The embedding instead: last hidden state, L2-normalised", 0, 0, false},
+        {"all", CP_ARG_FLAG, &c.all, NULL, "Logits of every position, not only the last", 0, 0,
+         false},
+        {"embed", CP_ARG_FLAG, &c.embed, NULL,
+         "The embedding instead: last hidden state, L2-normalised", 0, 0, false},
         {"threads", CP_ARG_INT, &threads, "N", "Threads (default: one a processor)", 0, 256, false},
-        {"context", CP_ARG_INT, &context, "N", "Longest input in tokens (default 32768)", 1, 1 << 24, false},
+        {"context", CP_ARG_INT, &context, "N", "Longest input in tokens (default 32768)", 1,
+         1 << 24, false},
     };
     const cp_command_line line = {
         .usage = "carepath logits --model DIR [--all | --embed] < ids.jsonl",
-        .summary = "Reads JSON lines {\"ids\": [...]} from stdin and writes {\"logits\": [...]} of the last\n"
-                   "position for each (with --all a list for every position), 9 significant digits.",
+        .summary =
+            "Reads JSON lines {\"ids\": [...]} from stdin and writes {\"logits\": [...]} of the "
+            "last\n"
+            "position for each (with --all a list for every position), 9 significant digits.",
         .args = args,
         .n_args = CP_COUNT_OF(args),
     };

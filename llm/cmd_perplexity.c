@@ -43,12 +43,15 @@ int cmd_perplexity(int argc, char **argv) {
     const cp_arg args[] = {
         {"model", CP_ARG_TEXT, &dir, "DIR", "Model folder", 0, 0, true},
         {"threads", CP_ARG_INT, &threads, "N", "Threads (default: one a processor)", 0, 256, false},
-        {"context", CP_ARG_INT, &context, "N", "Longest input in tokens (default 32768)", 1, 1 << 24, false},
+        {"context", CP_ARG_INT, &context, "N", "Longest input in tokens (default 32768)", 1,
+         1 << 24, false},
     };
     const cp_command_line line = {
         .usage = "carepath perplexity --model DIR < ids.jsonl",
-        .summary = "Reads JSON lines {\"ids\": [...]} from stdin and writes {\"nll\": sum, \"tokens\": n, \"ppl\": x}\n"
-                   "for each: token t is predicted from tokens 0..t-1, natural logarithm, ppl = exp(nll / n).",
+        .summary = "Reads JSON lines {\"ids\": [...]} from stdin and writes {\"nll\": sum, "
+                   "\"tokens\": n, \"ppl\": x}\n"
+                   "for each: token t is predicted from tokens 0..t-1, natural logarithm, ppl = "
+                   "exp(nll / n).",
         .args = args,
         .n_args = CP_COUNT_OF(args),
     };

@@ -1,5 +1,5 @@
-/* The subcommands that need a whole model folder: each gets its own words, argv[0] its name, and returns
- * the exit status. */
+/* The subcommands that need a whole model folder: each gets its own words, argv[0] its name, and
+ * returns the exit status. */
 #ifndef CP_LLM_COMMANDS_H
 #define CP_LLM_COMMANDS_H
 

@@ -23,17 +23,20 @@ void cp_llm_result_deinit(cp_llm_result *result) {
 }
 
 /* The request's prompt as ids, whichever of the three forms it has. */
-static cp_status encode_prompt(const cp_llm *llm, const cp_llm_request *r, cp_ids *out, cp_error *err) {
+static cp_status encode_prompt(const cp_llm *llm, const cp_llm_request *r, cp_ids *out,
+                               cp_error *err) {
     cp_status status = CP_OK;
     if (r->n_messages > 0) {
         cp_prompt prompt;
         cp_prompt_init(&prompt);
-        status = cp_chat_render(llm->tokenizer, r->messages, r->n_messages, true, r->thinking, &prompt, err);
+        status = cp_chat_render(llm->tokenizer, r->messages, r->n_messages, true, r->thinking,
+                                &prompt, err);
         if (status == CP_OK)
             status = cp_prompt_encode(llm->tokenizer, &prompt, false, out, err);
         cp_prompt_deinit(&prompt);
     } else if (r->text) {
-        status = cp_tokenizer_encode(llm->tokenizer, r->text, strlen(r->text), &(cp_encode_options){0}, out, err);
+        status = cp_tokenizer_encode(llm->tokenizer, r->text, strlen(r->text),
+                                     &(cp_encode_options){0}, out, err);
     } else {
         for (size_t i = 0; i < r->n_ids && status == CP_OK; i++)
             status = cp_ids_push(out, r->ids[i], err);
@@ -54,9 +57,10 @@ static bool cancelled(const cp_llm_request *r) {
     return r->is_cancelled && r->is_cancelled(r->user);
 }
 
-/* Draws until an end token, a stop string, the limit, or the caller's wish. The session holds the prompt. */
-static cp_status draw_tokens(cp_llm *llm, const cp_llm_request *r, size_t max_new, cp_text_splitter *splitter,
-                             cp_llm_result *out, cp_error *err) {
+/* Draws until an end token, a stop string, the limit, or the caller's wish. The session holds the
+ * prompt. */
+static cp_status draw_tokens(cp_llm *llm, const cp_llm_request *r, size_t max_new,
+                             cp_text_splitter *splitter, cp_llm_result *out, cp_error *err) {
     const cp_model_config *config = cp_engine_config(llm->engine);
     uint64_t start = cp_clock_ns();
     out->finish = CP_FINISH_LENGTH;
@@ -85,7 +89,8 @@ static cp_status draw_tokens(cp_llm *llm, const cp_llm_request *r, size_t max_ne
     return CP_OK;
 }
 
-/* Whether the prompt leaves the model inside a thought: its last thinking marker is the opening one. */
+/* Whether the prompt leaves the model inside a thought: its last thinking marker is the opening
+ * one. */
 static bool ends_in_thought(const cp_llm *llm, const cp_ids *prompt) {
     for (size_t i = prompt->n; i-- > 0 && llm->think_open >= 0;) {
         if (prompt->ids[i] == llm->think_open)
@@ -104,11 +109,14 @@ cp_status cp_llm_generate(cp_llm *llm, const cp_llm_request *r, cp_llm_result *o
     if (status != CP_OK)
         goto done;
     if (prompt.n >= context) {
-        status = cp_error_set(err, CP_ERR_LIMIT, "the prompt has %zu tokens, the context holds %zu and needs one for the answer",
-                              prompt.n, context);
+        status = cp_error_set(
+            err, CP_ERR_LIMIT,
+            "the prompt has %zu tokens, the context holds %zu and needs one for the answer",
+            prompt.n, context);
         goto done;
     }
-    /* The last token drawn is never evaluated, so the answer may be one longer than the room left. */
+    /* The last token drawn is never evaluated, so the answer may be one longer than the room left.
+     */
     size_t max_new = r->max_new_tokens, room = context - prompt.n + 1;
     max_new = max_new < room ? max_new : room;
     status = reserve(out, max_new, err);

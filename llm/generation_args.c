@@ -17,7 +17,8 @@ void cp_generation_args_init(cp_generation_args *args, int64_t max_new) {
 }
 
 cp_status cp_generation_args_open(const cp_generation_args *args, cp_llm **out, cp_error *err) {
-    cp_llm_options options = {.n_threads = (size_t)args->threads, .context_cap = (size_t)args->context};
+    cp_llm_options options = {.n_threads = (size_t)args->threads,
+                              .context_cap = (size_t)args->context};
     return cp_llm_open(args->model, &options, out, err);
 }
 
@@ -26,8 +27,8 @@ static void set_if_given(double given, double *out) {
         *out = given;
 }
 
-cp_status cp_generation_args_apply(const cp_generation_args *args, const cp_llm *llm, cp_llm_request *request,
-                                   cp_error *err) {
+cp_status cp_generation_args_apply(const cp_generation_args *args, const cp_llm *llm,
+                                   cp_llm_request *request, cp_error *err) {
     request->thinking = args->no_thinking ? CP_THINKING_OFF : CP_THINKING_DEFAULT;
     request->max_new_tokens = (size_t)args->max_new;
     cp_sampling *s = &request->sampling;

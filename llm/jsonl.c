@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define MAX_LINE_BYTES ((size_t)64 << 20)
+#define MAX_LINE_BYTES   ((size_t)64 << 20)
 #define MAX_OUTPUT_BYTES ((size_t)4 << 30) /* every position's logits of a long text */
 
 static cp_status read_id_array(cp_json_reader *r, cp_ids *out, cp_error *err) {

@@ -19,13 +19,15 @@ static char *folder_name(const char *dir) {
     return cp_copy_bytes(dir + begin, end - begin);
 }
 
-static cp_status open_parts(cp_llm *llm, const char *dir, const cp_llm_options *options, cp_error *err) {
+static cp_status open_parts(cp_llm *llm, const char *dir, const cp_llm_options *options,
+                            cp_error *err) {
     cp_engine_options engine_options = {.n_threads = options ? options->n_threads : 0};
     cp_status status = cp_engine_open(dir, &engine_options, &llm->engine, err);
     if (status == CP_OK)
         status = cp_tokenizer_open(dir, &llm->tokenizer, err);
     if (status == CP_OK)
-        status = cp_model_check_vocabulary(dir, llm->tokenizer, cp_engine_config(llm->engine)->vocab_size, err);
+        status = cp_model_check_vocabulary(dir, llm->tokenizer,
+                                           cp_engine_config(llm->engine)->vocab_size, err);
     if (status != CP_OK)
         return status;
     const cp_model_config *config = cp_engine_config(llm->engine);

@@ -1,8 +1,9 @@
 /* Text in, text out: a model folder with its engine, tokenizer and template behind one call.
  *
- * Generation is a prompt (chat messages, text or ids), sampling settings and a sink for the text as it
- * appears; thinking is split off the answer, stop strings act on the answer, and what the sink receives
- * is always whole UTF-8. A cp_llm serves one generation at a time: its caller owns the queue. */
+ * Generation is a prompt (chat messages, text or ids), sampling settings and a sink for the text as
+ * it appears; thinking is split off the answer, stop strings act on the answer, and what the sink
+ * receives is always whole UTF-8. A cp_llm serves one generation at a time: its caller owns the
+ * queue. */
 #ifndef CP_LLM_LLM_H
 #define CP_LLM_LLM_H
 
@@ -18,13 +19,14 @@
 typedef struct cp_llm cp_llm;
 
 typedef struct cp_llm_options {
-    size_t n_threads;   /* 0: one a processor this process may use */
-    size_t context_cap; /* most tokens of prompt and answer together; 0: 4096, or the model's limit */
+    size_t n_threads; /* 0: one a processor this process may use */
+    size_t
+        context_cap; /* most tokens of prompt and answer together; 0: 4096, or the model's limit */
 } cp_llm_options;
 
 /* Opens `dir` (config.json, weights, tokenizer.json) and checks the parts against each other. */
-cp_status cp_llm_open(const char *dir, const cp_llm_options *options, cp_llm **out, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_llm_open(const char *dir, const cp_llm_options *options, cp_llm **out,
+                      cp_error *err) CP_MUST_CHECK;
 void cp_llm_close(cp_llm *llm);
 
 const cp_tokenizer *cp_llm_tokenizer(const cp_llm *llm);
@@ -49,7 +51,8 @@ typedef struct cp_llm_request {
 
     cp_sampling sampling; /* cp_llm_default_sampling, then the caller's wishes */
     size_t max_new_tokens;
-    const char *stops[CP_LLM_MAX_STOPS]; /* end the answer before any of these; NULL-terminated unless full */
+    const char *stops[CP_LLM_MAX_STOPS]; /* end the answer before any of these; NULL-terminated
+                                            unless full */
 
     /* Text as it appears; NULL for none. */
     void (*on_text)(void *user, cp_text_part part, const char *text, size_t n);
@@ -74,9 +77,9 @@ void cp_llm_result_deinit(cp_llm_result *result);
  * settings for that (FACTS: 0.7 / 0.8 / 20). */
 cp_sampling cp_llm_default_sampling(const cp_llm *llm, cp_thinking thinking);
 
-/* Runs to its end. CP_OK also when cancelled or cut by length (see finish). A prompt that leaves no room
- * for one new token is CP_ERR_LIMIT. */
-cp_status cp_llm_generate(cp_llm *llm, const cp_llm_request *request, cp_llm_result *out, cp_error *err)
-    CP_MUST_CHECK;
+/* Runs to its end. CP_OK also when cancelled or cut by length (see finish). A prompt that leaves no
+ * room for one new token is CP_ERR_LIMIT. */
+cp_status cp_llm_generate(cp_llm *llm, const cp_llm_request *request, cp_llm_result *out,
+                          cp_error *err) CP_MUST_CHECK;
 
 #endif

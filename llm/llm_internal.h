@@ -15,7 +15,7 @@ struct cp_llm {
 };
 
 /* Every id that the tokenizer can produce must have an embedding. */
-cp_status cp_model_check_vocabulary(const char *dir, const cp_tokenizer *tok, size_t vocab_size, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_model_check_vocabulary(const char *dir, const cp_tokenizer *tok, size_t vocab_size,
+                                    cp_error *err) CP_MUST_CHECK;
 
 #endif

@@ -3,13 +3,14 @@
 #include "base/file.h"
 #include "llm/llm_internal.h"
 
-cp_status cp_model_check_vocabulary(const char *dir, const cp_tokenizer *tok, size_t vocab_size, cp_error *err) {
+cp_status cp_model_check_vocabulary(const char *dir, const cp_tokenizer *tok, size_t vocab_size,
+                                    cp_error *err) {
     size_t n_ids = cp_tokenizer_n_ids(tok);
     if (n_ids <= vocab_size)
         return CP_OK;
     return cp_error_set(err, CP_ERR_FORMAT,
-                        "%s/tokenizer.json: token id %zu is beyond config.json's vocab_size %zu", dir,
-                        n_ids - 1, vocab_size);
+                        "%s/tokenizer.json: token id %zu is beyond config.json's vocab_size %zu",
+                        dir, n_ids - 1, vocab_size);
 }
 
 static cp_status check_tokenizer(const char *dir, const cp_engine *engine, cp_error *err) {

@@ -1,12 +1,12 @@
-/* A model folder for commands that work on token ids: the engine, and the tokenizer only to check that
- * the folder is whole. */
+/* A model folder for commands that work on token ids: the engine, and the tokenizer only to check
+ * that the folder is whole. */
 #ifndef CP_LLM_MODEL_FOLDER_H
 #define CP_LLM_MODEL_FOLDER_H
 
 #include "engine/engine.h"
 
 /* Opens the engine; when DIR has a tokenizer.json it must be right and fit the model, too. */
-cp_status cp_model_folder_open(const char *dir, size_t n_threads, cp_engine **out, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_model_folder_open(const char *dir, size_t n_threads, cp_engine **out,
+                               cp_error *err) CP_MUST_CHECK;
 
 #endif

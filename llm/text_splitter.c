@@ -8,9 +8,9 @@
 /* A sequence's earlier bytes, or U+FFFD in their place, may come out with the next token's. */
 #define CP_UTF8_PENDING_BYTES 16
 
-cp_status cp_text_splitter_init(cp_text_splitter *s, const cp_llm *llm, const cp_llm_request *request,
-                                cp_llm_result *result, size_t max_new, bool starts_in_thought,
-                                cp_error *err) {
+cp_status cp_text_splitter_init(cp_text_splitter *s, const cp_llm *llm,
+                                const cp_llm_request *request, cp_llm_result *result,
+                                size_t max_new, bool starts_in_thought, cp_error *err) {
     bool split = request->n_messages > 0; /* raw prompts get their continuation as it is */
     *s = (cp_text_splitter){
         .request = request,
@@ -46,13 +46,16 @@ static void give(const cp_text_splitter *s, cp_text_part part, const char *text,
         s->request->on_text(s->request->user, part, text, n);
 }
 
-/* Where the first stop string begins in the answer at or after `from`; the answer's length if nowhere. */
+/* Where the first stop string begins in the answer at or after `from`; the answer's length if
+ * nowhere. */
 static size_t find_stop(const cp_text_splitter *s, size_t from) {
     const cp_strbuf *answer = &s->result->answer;
     size_t first = answer->n;
     for (size_t i = 0; i < CP_LLM_MAX_STOPS && s->request->stops[i]; i++) {
         const char *stop = s->request->stops[i];
-        const char *at = *stop ? memmem(cp_strbuf_text(answer) + from, answer->n - from, stop, strlen(stop)) : NULL;
+        const char *at =
+            *stop ? memmem(cp_strbuf_text(answer) + from, answer->n - from, stop, strlen(stop))
+                  : NULL;
         if (at && (size_t)(at - answer->data) < first)
             first = (size_t)(at - answer->data);
     }
@@ -129,7 +132,8 @@ static void trim_end(cp_strbuf *text) {
 void cp_text_splitter_push(cp_text_splitter *s, int32_t id) {
     if (s->stopped)
         return;
-    bool opens = id >= 0 && id == s->think_open && s->part == CP_TEXT_ANSWER && s->result->answer.n == 0;
+    bool opens =
+        id >= 0 && id == s->think_open && s->part == CP_TEXT_ANSWER && s->result->answer.n == 0;
     bool closes = id >= 0 && id == s->think_close && s->part == CP_TEXT_THINKING;
     if (!opens && !closes) {
         decode_token(s, id);

@@ -1,4 +1,5 @@
-/* Stands in front of our allocations (linked with --wrap): counts them, and fails the chosen one. */
+/* Stands in front of our allocations (linked with --wrap): counts them, and fails the chosen one.
+ */
 #include "tests/test.h"
 
 #include <stdatomic.h>

@@ -35,6 +35,6 @@ void test_close_to(const char *what, const float *actual, const float *expected,
         }
     }
     if (!(worst <= tolerance * largest))
-        fail_msg("%s: value %zu is %.9g, expected %.9g; allowed difference %.3g", what, at, actual[at],
-                 expected[at], tolerance * largest);
+        fail_msg("%s: value %zu is %.9g, expected %.9g; allowed difference %.3g", what, at,
+                 actual[at], expected[at], tolerance * largest);
 }

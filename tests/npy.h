@@ -7,6 +7,7 @@
 /* The values, *n of them; free(). Asserts that the file is there. */
 float *test_read_npy(const char *path, size_t *n);
 /* Asserts that n values agree within `tolerance` x the largest expected one; shows the worst. */
-void test_close_to(const char *what, const float *actual, const float *expected, size_t n, double tolerance);
+void test_close_to(const char *what, const float *actual, const float *expected, size_t n,
+                   double tolerance);
 
 #endif

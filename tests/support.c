@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_FILE ((size_t)64 << 20)
+#define MAX_FILE    ((size_t)64 << 20)
 #define RUN_LIMIT_S 120.0
 
 static cp_strbuf read_file(const char *path) {
@@ -52,7 +52,8 @@ cJSON *test_read_jsonl(const char *path) {
 }
 
 unsigned char *test_base64(const char *text, size_t *n) {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     unsigned char *out = malloc(strlen(text) + 1);
     uint32_t bits = 0;
     unsigned n_bits = 0;

@@ -1,7 +1,7 @@
 /* What every test file includes: cmocka, group registration, and help with files and programs.
  *
- * A file of tests ends with CP_TEST_GROUP(name, tests); main finds the groups by itself. Tests run from
- * the repository's root. A test's name says what failure it would catch. */
+ * A file of tests ends with CP_TEST_GROUP(name, tests); main finds the groups by itself. Tests run
+ * from the repository's root. A test's name says what failure it would catch. */
 #ifndef CP_TESTS_TEST_H
 #define CP_TESTS_TEST_H
 
@@ -28,20 +28,20 @@ typedef struct cp_test_group {
 } cp_test_group;
 void cp_test_register(cp_test_group *group);
 
-#define CP_TEST_GROUP(group_name, test_array)                                                          \
-    __attribute__((constructor)) static void register_##group_name(void) {                             \
-        static cp_test_group group = {.name = #group_name,                                             \
-                                      .tests = test_array,                                             \
-                                      .n = sizeof(test_array) / sizeof((test_array)[0])};              \
-        cp_test_register(&group);                                                                      \
+#define CP_TEST_GROUP(group_name, test_array)                                                      \
+    __attribute__((constructor)) static void register_##group_name(void) {                         \
+        static cp_test_group group = {.name = #group_name,                                         \
+                                      .tests = test_array,                                         \
+                                      .n = sizeof(test_array) / sizeof((test_array)[0])};          \
+        cp_test_register(&group);                                                                  \
     }
 
 /* Asserts success and shows the sentence otherwise. */
-#define assert_cp_ok(call)                                                                             \
-    do {                                                                                               \
-        cp_status cp_status_ = (call);                                                                 \
-        if (cp_status_ != CP_OK)                                                                       \
-            fail_msg("%s: %s", #call, err.message);                                                    \
+#define assert_cp_ok(call)                                                                         \
+    do {                                                                                           \
+        cp_status cp_status_ = (call);                                                             \
+        if (cp_status_ != CP_OK)                                                                   \
+            fail_msg("%s: %s", #call, err.message);                                                \
     } while (0)
 
 #define GOLDEN "tests/golden"
@@ -65,18 +65,20 @@ typedef struct test_run {
     long max_rss_kib;
     double seconds;
 } test_run;
-/* Runs a program (argv NULL-terminated; argv[0] NULL means carepath) with `input` on stdin. The environment
- * is ours plus `env` ("NAME=value", NULL-terminated, may be NULL). Killed after 120 s. */
+/* Runs a program (argv NULL-terminated; argv[0] NULL means carepath) with `input` on stdin. The
+ * environment is ours plus `env` ("NAME=value", NULL-terminated, may be NULL). Killed after 120 s.
+ */
 test_run test_run_program(const char *const *argv, const char *const *env, const char *input);
 void test_run_free(test_run *run);
 
 /* A deterministic generator for property tests: print the seed, draw from it. */
 uint64_t test_random(uint64_t *state);
 
-/* ---- allocation faults (alloc_fault.c) -------------------------------------------------------- */
+/* ---- allocation faults (alloc_fault.c) --------------------------------------------------------
+ */
 
-/* The n-th allocation from now on (1 is the next) fails, and with `persist` every one after it; 0 turns
- * it off. Counts are of all threads. */
+/* The n-th allocation from now on (1 is the next) fails, and with `persist` every one after it; 0
+ * turns it off. Counts are of all threads. */
 void test_alloc_fail_at(long n, int persist);
 /* Allocations since the last reset. */
 long test_alloc_count(void);

@@ -1,4 +1,5 @@
-/* The forward pass against the reference logits, hidden states and traces of tests/golden/expected. */
+/* The forward pass against the reference logits, hidden states and traces of tests/golden/expected.
+ */
 #include "tests/test.h"
 
 #include "engine/engine.h"
@@ -27,7 +28,8 @@ static fixture open_model(const char *name, size_t n_threads) {
     char dir[256];
     snprintf(dir, sizeof dir, GOLDEN "/models/%s", name);
     snprintf(f.expected, sizeof f.expected, GOLDEN "/expected/%s", name);
-    assert_cp_ok(cp_engine_open(dir, &(cp_engine_options){.n_threads = n_threads}, &f.engine, &err));
+    assert_cp_ok(
+        cp_engine_open(dir, &(cp_engine_options){.n_threads = n_threads}, &f.engine, &err));
     assert_cp_ok(cp_session_create(f.engine, 600, &f.session, &err));
     f.golden = test_read_json(test_path(f.expected, "golden.json"));
     return f;
@@ -69,14 +71,14 @@ static void check_prompt_logits(fixture *f, const cJSON *prompt, const char *lab
     const cJSON *logits = cJSON_GetObjectItem(prompt, "logits");
     if (!logits)
         return;
-    float *expected =
-        test_read_npy(test_path(f->expected, cJSON_GetObjectItem(logits, "file")->valuestring), &n_expected);
+    float *expected = test_read_npy(
+        test_path(f->expected, cJSON_GetObjectItem(logits, "file")->valuestring), &n_expected);
     int all = strcmp(cJSON_GetObjectItem(logits, "positions")->valuestring, "all") == 0;
     collected c = {malloc(n * vocab * sizeof(float)), vocab, 0, n};
     assert_non_null(c.logits);
     cp_session_rewind(f->session, 0);
-    assert_cp_ok(cp_session_eval(f->session, ids, n,
-                                 &(cp_eval_hooks){.on_logits = all ? collect : NULL, .user = &c}, &err));
+    assert_cp_ok(cp_session_eval(
+        f->session, ids, n, &(cp_eval_hooks){.on_logits = all ? collect : NULL, .user = &c}, &err));
     if (all) {
         assert_int_equal(c.n, n);
         assert_int_equal(n_expected, n * vocab);
@@ -138,17 +140,20 @@ typedef struct traced {
     size_t n_hidden, n_checked;
 } traced;
 
-static void check_trace(void *user, const char *name, size_t layer, const float *values, size_t n_tokens,
-                        size_t width) {
+static void check_trace(void *user, const char *name, size_t layer, const float *values,
+                        size_t n_tokens, size_t width) {
     traced *t = user;
     char file[300];
     if (strcmp(name, "hidden") == 0) {
         size_t n_layers = cp_engine_config(t->f->engine)->n_layers;
-        if (layer == n_layers + 1) { /* after the final norm: only the last token's, in an ordinary eval */
+        if (layer ==
+            n_layers + 1) { /* after the final norm: only the last token's, in an ordinary eval */
             n_tokens = 1;
-            test_close_to(name, values, t->hidden + ((layer + 1) * 7 - 1) * width, width, TRACE_TOLERANCE);
+            test_close_to(name, values, t->hidden + ((layer + 1) * 7 - 1) * width, width,
+                          TRACE_TOLERANCE);
         } else {
-            test_close_to(name, values, t->hidden + layer * 7 * width, n_tokens * width, TRACE_TOLERANCE);
+            test_close_to(name, values, t->hidden + layer * 7 * width, n_tokens * width,
+                          TRACE_TOLERANCE);
         }
         t->n_hidden++;
         return;
@@ -178,8 +183,8 @@ static void every_stage_of_a_layer_matches(void **state) {
             if (strcmp(cJSON_GetObjectItem(prompt, "name")->valuestring, "len7") != 0)
                 continue;
             assert_int_equal(n, 7);
-            assert_cp_ok(cp_session_eval(f.session, ids, n,
-                                         &(cp_eval_hooks){.on_trace = check_trace, .user = &t}, &err));
+            assert_cp_ok(cp_session_eval(
+                f.session, ids, n, &(cp_eval_hooks){.on_trace = check_trace, .user = &t}, &err));
         }
         const cp_model_config *c = cp_engine_config(f.engine);
         assert_int_equal(t.n_hidden, c->n_layers + 2);
@@ -251,7 +256,8 @@ static void perplexity_matches(void **state) {
         size_t n = read_ids(cJSON_GetObjectItem(expected, "ids"), ids, 256);
         double nll;
         assert_cp_ok(cp_session_nll(f.session, ids, n, &nll, &err));
-        double ppl = exp(nll / (double)(n - 1)), want = cJSON_GetObjectItem(expected, "ppl")->valuedouble;
+        double ppl = exp(nll / (double)(n - 1)),
+               want = cJSON_GetObjectItem(expected, "ppl")->valuedouble;
         if (fabs(ppl - want) > 1e-5 * want)
             fail_msg("%s: perplexity %.9g, expected %.9g", models[m], ppl, want);
         close_model(&f);
@@ -279,7 +285,8 @@ static void embeddings_match(void **state) {
         cp_session_embedding(f.session, actual);
         for (i = 0; i < hidden; i++)
             if (fabsf(actual[i] - expected[i]) > 1e-5f)
-                fail_msg("embedding %zu value %zu is %.9g, expected %.9g", n_checked, i, actual[i], expected[i]);
+                fail_msg("embedding %zu value %zu is %.9g, expected %.9g", n_checked, i, actual[i],
+                         expected[i]);
         n_checked++;
     }
     assert_true(n_checked >= 3);
@@ -298,7 +305,8 @@ static void unusual_folders_load(void **state) {
         cp_session *session;
         cp_error err;
         int32_t ids[64], greedy[64];
-        snprintf(dir, sizeof dir, GOLDEN "/valid-edge/%s", cJSON_GetObjectItem(item, "case")->valuestring);
+        snprintf(dir, sizeof dir, GOLDEN "/valid-edge/%s",
+                 cJSON_GetObjectItem(item, "case")->valuestring);
         size_t n = read_ids(cJSON_GetObjectItem(item, "ids"), ids, 64);
         size_t n_greedy = read_ids(cJSON_GetObjectItem(item, "greedy"), greedy, 64);
         assert_cp_ok(cp_engine_open(dir, NULL, &engine, &err));

@@ -1,4 +1,5 @@
-/* A whole model folder: generation, its text, what it allocates, and what happens without memory. */
+/* A whole model folder: generation, its text, what it allocates, and what happens without memory.
+ */
 #include "tests/test.h"
 
 #include "llm/llm.h"
@@ -9,7 +10,8 @@
 static cp_llm *open_llm(const char *dir) {
     cp_llm *llm;
     cp_error err;
-    assert_cp_ok(cp_llm_open(dir, &(cp_llm_options){.n_threads = 2, .context_cap = 512}, &llm, &err));
+    assert_cp_ok(
+        cp_llm_open(dir, &(cp_llm_options){.n_threads = 2, .context_cap = 512}, &llm, &err));
     return llm;
 }
 
@@ -24,17 +26,19 @@ static cp_llm_result generate(cp_llm *llm, const cp_llm_request *request) {
 static const int32_t some_ids[] = {5, 17, 29, 101};
 
 static cp_llm_request plain_request(size_t max_new, double temperature, uint64_t seed) {
-    return (cp_llm_request){.ids = some_ids,
-                            .n_ids = 4,
-                            .max_new_tokens = max_new,
-                            .sampling = {.temperature = temperature, .top_p = 0.95, .top_k = 20, .seed = seed}};
+    return (cp_llm_request){
+        .ids = some_ids,
+        .n_ids = 4,
+        .max_new_tokens = max_new,
+        .sampling = {.temperature = temperature, .top_p = 0.95, .top_k = 20, .seed = seed}};
 }
 
 static void the_same_seed_gives_the_same_tokens(void **state) {
     (void)state;
     cp_llm *llm = open_llm(MODEL);
     cp_llm_request request = plain_request(60, 1.0, 7), other = plain_request(60, 1.0, 8);
-    cp_llm_result a = generate(llm, &request), b = generate(llm, &other), c = generate(llm, &request);
+    cp_llm_result a = generate(llm, &request), b = generate(llm, &other),
+                  c = generate(llm, &request);
     assert_int_equal(a.ids.n, c.ids.n);
     assert_memory_equal(a.ids.ids, c.ids.ids, a.ids.n * sizeof(int32_t));
     assert_true(b.ids.n != a.ids.n || memcmp(a.ids.ids, b.ids.ids, a.ids.n * sizeof(int32_t)) != 0);
@@ -53,7 +57,8 @@ static void lengths_are_kept(void **state) {
     assert_int_equal(five.finish, CP_FINISH_LENGTH);
     assert_int_equal(five.prompt_tokens, 4);
     cp_llm_result_deinit(&five);
-    request.max_new_tokens = 100000; /* the context ends it: 512 - 4 evaluated, and one more drawn */
+    request.max_new_tokens =
+        100000; /* the context ends it: 512 - 4 evaluated, and one more drawn */
     cp_llm_result all = generate(llm, &request);
     assert_true(all.finish == CP_FINISH_STOP || all.ids.n == 509);
     cp_llm_result_deinit(&all);
@@ -122,7 +127,8 @@ static void a_cancelled_request_stops_within_a_token(void **state) {
     cp_llm_close(llm);
 }
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------
+ */
 
 typedef struct streamed {
     cp_strbuf answer, thinking;
@@ -134,7 +140,8 @@ static void collect(void *user, cp_text_part part, const char *text, size_t n) {
 }
 
 /* Feeds the tokens of `text` to a splitter as if the model had drawn them. */
-static void split(const char *text, bool in_thought, const char *stop, const char *answer, const char *thinking) {
+static void split(const char *text, bool in_thought, const char *stop, const char *answer,
+                  const char *thinking) {
     cp_llm *llm = open_llm(MODEL);
     cp_error err;
     cp_ids ids = {0};
@@ -183,7 +190,8 @@ static void stop_strings_cut_the_answer_only(void **state) {
     split("aaab", false, "aab", "a", "");
 }
 
-/* ---- without memory --------------------------------------------------------------------------- */
+/* ---- without memory ---------------------------------------------------------------------------
+ */
 
 /* Opens a folder and generates three tokens; every step may fail, none may crash or leak. */
 static cp_status open_and_generate(cp_error *err) {
@@ -191,7 +199,8 @@ static cp_status open_and_generate(cp_error *err) {
     cp_llm_result result;
     cp_llm_request request = plain_request(3, 0, 0);
     cp_llm_result_init(&result);
-    cp_status status = cp_llm_open(MODEL, &(cp_llm_options){.n_threads = 2, .context_cap = 64}, &llm, err);
+    cp_status status =
+        cp_llm_open(MODEL, &(cp_llm_options){.n_threads = 2, .context_cap = 64}, &llm, err);
     if (status == CP_OK)
         status = cp_llm_generate(llm, &request, &result, err);
     cp_llm_result_deinit(&result);
@@ -206,7 +215,8 @@ static void no_allocation_failure_hurts(void **state) {
     assert_int_equal(open_and_generate(&err), CP_OK);
     long n = test_alloc_count();
     assert_true(n > 100);
-    long step = n > 1500 ? n / 750 : 1; /* all of the first and the last hundred, a sample between */
+    long step =
+        n > 1500 ? n / 750 : 1; /* all of the first and the last hundred, a sample between */
     for (long i = 1; i <= n; i += i < 100 || i > n - 100 ? 1 : step) {
         memset(&err, 0, sizeof err);
         test_alloc_fail_at(i, i % 2);

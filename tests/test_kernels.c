@@ -1,5 +1,6 @@
-/* Every instruction set's kernels against scalar, bit for bit: ragged sizes, misaligned pointers, extreme
- * values, and guard bands of NaN around every output. The seed is printed; CP_TEST_SEED repeats a run. */
+/* Every instruction set's kernels against scalar, bit for bit: ragged sizes, misaligned pointers,
+ * extreme values, and guard bands of NaN around every output. The seed is printed; CP_TEST_SEED
+ * repeats a run. */
 #include "tests/test.h"
 
 #include "engine/kernels/kernels.h"
@@ -9,8 +10,8 @@
 #include <math.h>
 #include <time.h>
 
-#define MAX_N 700
-#define GUARD 32
+#define MAX_N  700
+#define GUARD  32
 #define ROUNDS 300
 
 static uint64_t seed;
@@ -69,15 +70,15 @@ static void compare_vectors(const cp_kernels *k, const cp_kernels *scalar) {
 
     const cp_kernels *both[2] = {k, scalar};
     guarded *out[2] = {&mine, &theirs};
-#define COMPARE(name, size, prepare, call)                                                             \
-    for (int i = 0; i < 2; i++) {                                                                      \
-        const cp_kernels *t = both[i];                                                                 \
-        guard(out[i], size, shift);                                                                    \
-        float *y = out[i]->at;                                                                         \
-        prepare;                                                                                       \
-        call;                                                                                          \
-        check_guard(name, out[i]);                                                                     \
-    }                                                                                                  \
+#define COMPARE(name, size, prepare, call)                                                         \
+    for (int i = 0; i < 2; i++) {                                                                  \
+        const cp_kernels *t = both[i];                                                             \
+        guard(out[i], size, shift);                                                                \
+        float *y = out[i]->at;                                                                     \
+        prepare;                                                                                   \
+        call;                                                                                      \
+        check_guard(name, out[i]);                                                                 \
+    }                                                                                              \
     same_bits(name, mine.at, theirs.at, size)
 
     COMPARE("axpy", n, memcpy(y, c, n * sizeof *y), t->axpy(a[0], b + shift, y, n));
@@ -97,7 +98,8 @@ static void compare_matrices(const cp_kernels *k, const cp_kernels *scalar, cp_d
         float value = random_float(0);
         uint32_t bits;
         memcpy(&bits, &value, 4);
-        uint16_t half = dtype == CP_BF16 ? (uint16_t)(bits >> 16) : (uint16_t)(test_random(&seed) & 0xbfff);
+        uint16_t half =
+            dtype == CP_BF16 ? (uint16_t)(bits >> 16) : (uint16_t)(test_random(&seed) & 0xbfff);
         if (dtype == CP_F32)
             memcpy(w + odd + 4 * i, &value, 4);
         else
@@ -151,7 +153,8 @@ static void half_precision_is_exact(void **state) {
                                      : ldexp(fraction, -24);
         float got = cp_float_of_f16((uint16_t)h);
         want = h & 0x8000 ? -want : want;
-        assert_true(isnan(want) ? isnan(got) : got == (float)want && signbit(got) == signbit((float)want));
+        assert_true(isnan(want) ? isnan(got)
+                                : got == (float)want && signbit(got) == signbit((float)want));
     }
 }
 

@@ -1,4 +1,5 @@
-/* The test binary: carepath-tests [--list] [PATTERN]; PATTERN picks groups or tests by name, '*' allowed. */
+/* The test binary: carepath-tests [--list] [PATTERN]; PATTERN picks groups or tests by name, '*'
+ * allowed. */
 #include "tests/test.h"
 
 #include "base/log.h"
@@ -30,7 +31,8 @@ static int run_group(const cp_test_group *g, const char *pattern) {
     if (!picked)
         return 1;
     for (size_t i = 0; i < g->n; i++)
-        if (!pattern || fnmatch(pattern, g->name, 0) == 0 || fnmatch(pattern, g->tests[i].name, 0) == 0)
+        if (!pattern || fnmatch(pattern, g->name, 0) == 0 ||
+            fnmatch(pattern, g->tests[i].name, 0) == 0)
             picked[n++] = g->tests[i];
     int failed = n ? _cmocka_run_group_tests(g->name, picked, n, NULL, NULL) : 0;
     free(picked);

@@ -1,4 +1,5 @@
-/* Model folders from strangers: every malformed case through the real program, and mutants of good files. */
+/* Model folders from strangers: every malformed case through the real program, and mutants of good
+ * files. */
 #include "tests/test.h"
 
 #include "base/file.h"
@@ -27,15 +28,19 @@ static void malformed_folders_are_refused(void **state) {
         snprintf(dir, sizeof dir, GOLDEN "/malformed/%s", name);
         static const char *const commands[] = {"logits", "perplexity", "generate", "doctor"};
         for (size_t c = 0; c < 4; c++) {
-            const char *argv[] = {NULL, commands[c], "--model", dir, c == 2 ? "--ids" : NULL, "[1]", NULL};
+            const char *argv[] = {NULL,  commands[c], "--model", dir, c == 2 ? "--ids" : NULL,
+                                  "[1]", NULL};
             test_run run = test_run_program(argv, NULL, "{\"ids\": [1, 2]}\n");
             if (run.exit_code != 1)
-                fail_msg("%s %s: exit %d: %s", commands[c], name, run.exit_code, cp_strbuf_text(&run.err));
+                fail_msg("%s %s: exit %d: %s", commands[c], name, run.exit_code,
+                         cp_strbuf_text(&run.err));
             const char *newline = strchr(cp_strbuf_text(&run.err), '\n');
             if (!newline || newline[1] != '\0' || run.out.n != 0)
                 fail_msg("%s %s: not one line: %s", commands[c], name, cp_strbuf_text(&run.err));
-            if (!mentions_one_of(cp_strbuf_text(&run.err), cJSON_GetObjectItem(item, "error_mentions_one_of")))
-                fail_msg("%s %s: says not what is wrong: %s", commands[c], name, cp_strbuf_text(&run.err));
+            if (!mentions_one_of(cp_strbuf_text(&run.err),
+                                 cJSON_GetObjectItem(item, "error_mentions_one_of")))
+                fail_msg("%s %s: says not what is wrong: %s", commands[c], name,
+                         cp_strbuf_text(&run.err));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
             assert_true(run.max_rss_kib < 64 * 1024);
 #endif
@@ -47,7 +52,8 @@ static void malformed_folders_are_refused(void **state) {
     cJSON_Delete(cases);
 }
 
-/* ---- mutants ---------------------------------------------------------------------------------- */
+/* ---- mutants ----------------------------------------------------------------------------------
+ */
 
 static void copy_file(const char *from, const char *to) {
     cp_error err;
@@ -59,7 +65,8 @@ static void copy_file(const char *from, const char *to) {
 
 /* A copy of the baseline folder; its path lives as long as test_tmp_dir's. */
 static const char *copy_baseline(void) {
-    static const char *const files[] = {"config.json", "generation_config.json", "model.safetensors"};
+    static const char *const files[] = {"config.json", "generation_config.json",
+                                        "model.safetensors"};
     const char *dir = test_tmp_dir();
     for (size_t i = 0; i < 3; i++)
         copy_file(test_path(BASE_MODEL, files[i]), test_path(dir, files[i]));
@@ -106,7 +113,8 @@ static void truncations_are_refused(void **state) {
  * sanitizer build says so). */
 static void mutants_do_no_harm(void **state) {
     (void)state;
-    static const char *const files[] = {"model.safetensors", "config.json", "generation_config.json"};
+    static const char *const files[] = {"model.safetensors", "config.json",
+                                        "generation_config.json"};
     const char *given = getenv("CP_TEST_SEED");
     uint64_t seed = given ? strtoull(given, NULL, 10) : 20261121;
     printf("             seed %llu\n", (unsigned long long)seed);
@@ -117,14 +125,16 @@ static void mutants_do_no_harm(void **state) {
         assert_cp_ok(cp_file_read(test_path(BASE_MODEL, files[f]), 1 << 24, &good, &err));
         char *mutant = malloc(good.n);
         assert_non_null(mutant);
-        size_t header = f == 0 ? 8 + (unsigned char)good.data[0] + 256u * (unsigned char)good.data[1] : good.n;
+        size_t header =
+            f == 0 ? 8 + (unsigned char)good.data[0] + 256u * (unsigned char)good.data[1] : good.n;
         for (int round = 0; round < 700; round++) {
             memcpy(mutant, good.data, good.n);
             for (size_t k = test_random(&seed) % 4 + 1; k > 0; k--) {
                 static const char tokens[] = "0123456789-{}[]\",:\\u eE.\x80\xff\n\t";
                 size_t at = test_random(&seed) % header;
-                mutant[at] = test_random(&seed) % 2 ? tokens[test_random(&seed) % (sizeof tokens - 1)]
-                                                    : (char)test_random(&seed);
+                mutant[at] = test_random(&seed) % 2
+                                 ? tokens[test_random(&seed) % (sizeof tokens - 1)]
+                                 : (char)test_random(&seed);
             }
             (void)opens(dir, files[f], mutant, good.n);
         }
@@ -142,7 +152,9 @@ static void a_header_of_many_tensors_is_refused(void **state) {
     cp_strbuf_init(&text, 1 << 26);
     cp_strbuf_append(&text, "\0\0\0\0\0\0\0\0", 8);
     for (int i = 0; i < 70000; i++)
-        cp_strbuf_printf(&text, "%c\"t%d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{', i);
+        cp_strbuf_printf(&text,
+                         "%c\"t%d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                         i ? ',' : '{', i);
     cp_strbuf_putc(&text, '}');
     uint64_t length = text.n - 8;
     memcpy(text.data, &length, 8);

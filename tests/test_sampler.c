@@ -19,7 +19,8 @@ static cp_sampler *make(const cp_sampling *sampling) {
  * distribution over 2^k tokens shows the top k bits of each. */
 static void the_generator_is_pcg32(void **state) {
     (void)state;
-    static const uint32_t reference[] = {0xa15c02b7, 0x7b47f409, 0xba1d3330, 0x83d2f293, 0xbfa4784b, 0xcbed606e};
+    static const uint32_t reference[] = {0xa15c02b7, 0x7b47f409, 0xba1d3330,
+                                         0x83d2f293, 0xbfa4784b, 0xcbed606e};
     float logits[VOCAB];
     for (size_t i = 0; i < VOCAB; i++)
         logits[i] = i < 128 ? 0 : -INFINITY;
@@ -40,7 +41,8 @@ static void greedy_takes_the_first_of_equals(void **state) {
 }
 
 /* Draws many times and counts. */
-static void draw_counts(const cp_sampling *sampling, const float *logits, int n, int counts[VOCAB]) {
+static void draw_counts(const cp_sampling *sampling, const float *logits, int n,
+                        int counts[VOCAB]) {
     cp_sampler *s = make(sampling);
     memset(counts, 0, VOCAB * sizeof *counts);
     for (int i = 0; i < n; i++)

@@ -40,7 +40,8 @@ static void axpy(float a, const float *x, float *y, size_t n) {
     __m256 factor = _mm256_set1_ps(a);
     size_t i = 0;
     for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+        _mm256_storeu_ps(y + i,
+                         _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
     for (; i < n; i++)
         y[i] = fmaf(a, x[i], y[i]);
 }
@@ -59,46 +60,46 @@ static inline __m256 load8_bf16(const char *from) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 
-/* One function a stored type. Four rows at a time: each value of x is loaded once for all of them, and
- * eight independent sums hide the latency of the multiply-add. */
-#define GEMV_AND_WIDEN(TYPE, BYTES)                                                                    \
-    static inline float tail_dot_##TYPE(sums16 s, const char *row, const float *x, size_t n) {         \
-        float values[CP_LANES];                                                                        \
-        for (size_t i = 0; i < n; i++)                                                                 \
-            values[i] = cp_load_##TYPE(row, i);                                                        \
-        return finish(s, values, x, n);                                                                \
-    }                                                                                                  \
-    static inline void rows_##TYPE(const char *w, size_t n_rows, size_t cols, const float *x,          \
-                                   float *out) {                                                       \
-        sums16 s[4];                                                                                   \
-        size_t i = 0, stride = cols * (BYTES);                                                         \
-        for (size_t r = 0; r < n_rows; r++)                                                            \
-            s[r] = (sums16){_mm256_setzero_ps(), _mm256_setzero_ps()};                                 \
-        for (; i + CP_LANES <= cols; i += CP_LANES) {                                                  \
-            __m256 x_low = _mm256_loadu_ps(x + i), x_high = _mm256_loadu_ps(x + i + 8);                \
-            for (size_t r = 0; r < n_rows; r++) {                                                      \
-                const char *at = w + r * stride + i * (BYTES);                                         \
-                s[r].low = _mm256_fmadd_ps(load8_##TYPE(at), x_low, s[r].low);                         \
-                s[r].high = _mm256_fmadd_ps(load8_##TYPE(at + 8 * (BYTES)), x_high, s[r].high);        \
-            }                                                                                          \
-        }                                                                                              \
-        for (size_t r = 0; r < n_rows; r++)                                                            \
-            out[r] = tail_dot_##TYPE(s[r], w + r * stride + i * (BYTES), x + i, cols - i);             \
-    }                                                                                                  \
-    static void gemv_##TYPE(const void *w, size_t rows, size_t cols, const float *x, float *out) {     \
-        const char *at = w;                                                                            \
-        size_t r = 0;                                                                                  \
-        for (; r + 4 <= rows; r += 4)                                                                  \
-            rows_##TYPE(at + r * cols * (BYTES), 4, cols, x, out + r);                                 \
-        for (; r < rows; r++)                                                                          \
-            rows_##TYPE(at + r * cols * (BYTES), 1, cols, x, out + r);                                 \
-    }                                                                                                  \
-    static void widen_##TYPE(const void *from, size_t n, float *out) {                                 \
-        size_t i = 0;                                                                                  \
-        for (; i + 8 <= n; i += 8)                                                                     \
-            _mm256_storeu_ps(out + i, load8_##TYPE((const char *)from + i * (BYTES)));                 \
-        for (; i < n; i++)                                                                             \
-            out[i] = cp_load_##TYPE(from, i);                                                          \
+/* One function a stored type. Four rows at a time: each value of x is loaded once for all of them,
+ * and eight independent sums hide the latency of the multiply-add. */
+#define GEMV_AND_WIDEN(TYPE, BYTES)                                                                \
+    static inline float tail_dot_##TYPE(sums16 s, const char *row, const float *x, size_t n) {     \
+        float values[CP_LANES];                                                                    \
+        for (size_t i = 0; i < n; i++)                                                             \
+            values[i] = cp_load_##TYPE(row, i);                                                    \
+        return finish(s, values, x, n);                                                            \
+    }                                                                                              \
+    static inline void rows_##TYPE(const char *w, size_t n_rows, size_t cols, const float *x,      \
+                                   float *out) {                                                   \
+        sums16 s[4];                                                                               \
+        size_t i = 0, stride = cols * (BYTES);                                                     \
+        for (size_t r = 0; r < n_rows; r++)                                                        \
+            s[r] = (sums16){_mm256_setzero_ps(), _mm256_setzero_ps()};                             \
+        for (; i + CP_LANES <= cols; i += CP_LANES) {                                              \
+            __m256 x_low = _mm256_loadu_ps(x + i), x_high = _mm256_loadu_ps(x + i + 8);            \
+            for (size_t r = 0; r < n_rows; r++) {                                                  \
+                const char *at = w + r * stride + i * (BYTES);                                     \
+                s[r].low = _mm256_fmadd_ps(load8_##TYPE(at), x_low, s[r].low);                     \
+                s[r].high = _mm256_fmadd_ps(load8_##TYPE(at + 8 * (BYTES)), x_high, s[r].high);    \
+            }                                                                                      \
+        }                                                                                          \
+        for (size_t r = 0; r < n_rows; r++)                                                        \
+            out[r] = tail_dot_##TYPE(s[r], w + r * stride + i * (BYTES), x + i, cols - i);         \
+    }                                                                                              \
+    static void gemv_##TYPE(const void *w, size_t rows, size_t cols, const float *x, float *out) { \
+        const char *at = w;                                                                        \
+        size_t r = 0;                                                                              \
+        for (; r + 4 <= rows; r += 4)                                                              \
+            rows_##TYPE(at + r * cols * (BYTES), 4, cols, x, out + r);                             \
+        for (; r < rows; r++)                                                                      \
+            rows_##TYPE(at + r * cols * (BYTES), 1, cols, x, out + r);                             \
+    }                                                                                              \
+    static void widen_##TYPE(const void *from, size_t n, float *out) {                             \
+        size_t i = 0;                                                                              \
+        for (; i + 8 <= n; i += 8)                                                                 \
+            _mm256_storeu_ps(out + i, load8_##TYPE((const char *)from + i * (BYTES)));             \
+        for (; i < n; i++)                                                                         \
+            out[i] = cp_load_##TYPE(from, i);                                                      \
     }
 
 GEMV_AND_WIDEN(f32, 4)
@@ -147,7 +148,8 @@ static inline __m256 exp8(__m256 x) {
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(CP_EXP_C1));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(CP_EXP_C0));
     p = _mm256_fmadd_ps(p, _mm256_mul_ps(r, r), _mm256_add_ps(r, _mm256_set1_ps(1.0f)));
-    __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    __m256i power =
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
     return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
 }
 

@@ -19,7 +19,8 @@ typedef struct choice {
     bool (*supported)(void);          /* NULL: always */
 } choice;
 
-static const choice choices[] = { /* fastest first */
+static const choice choices[] = {
+    /* fastest first */
 #if defined(__x86_64__)
     {"avx2", cp_kernels_avx2, has_avx2},
 #else

@@ -1,12 +1,13 @@
 /* The kernels: one table of function pointers for each instruction set.
  *
- * scalar.c is the definition; an instruction set's file starts from the table below it and replaces what
- * it does faster, with the same bits: a test compares every entry with scalar. A table is held by the
- * engine, never global, so a test can hold two. Kernels allocate nothing, know no threads and read their
- * inputs at any alignment.
+ * scalar.c is the definition; an instruction set's file starts from the table below it and replaces
+ * what it does faster, with the same bits: a test compares every entry with scalar. A table is held
+ * by the engine, never global, so a test can hold two. Kernels allocate nothing, know no threads
+ * and read their inputs at any alignment.
  *
- * Order of a sum over n values (dot, rms_norm, softmax): 16 partial sums, value i going to sum i mod 16
- * in ascending order with one fused multiply-add each, then the tree s[i] += s[i + 8], 4, 2, 1. */
+ * Order of a sum over n values (dot, rms_norm, softmax): 16 partial sums, value i going to sum i
+ * mod 16 in ascending order with one fused multiply-add each, then the tree s[i] += s[i + 8], 4,
+ * 2, 1. */
 #ifndef CP_ENGINE_KERNELS_KERNELS_H
 #define CP_ENGINE_KERNELS_KERNELS_H
 
@@ -24,13 +25,15 @@ typedef struct cp_kernels {
     void (*axpy)(float a, const float *x, float *y, size_t n);
 
     /* out[r] = dot of row r of w [rows, cols] with x [cols]; by the type of w. */
-    void (*gemv[CP_N_FLOAT_DTYPES])(const void *w, size_t rows, size_t cols, const float *x, float *out);
+    void (*gemv[CP_N_FLOAT_DTYPES])(const void *w, size_t rows, size_t cols, const float *x,
+                                    float *out);
     /* n stored values to float32, exactly. */
     void (*widen[CP_N_FLOAT_DTYPES])(const void *from, size_t n, float *out);
 
     /* out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]; out may be x. (Zhang & Sennrich 2019) */
     void (*rms_norm)(const float *x, const float *weight, float eps, size_t n, float *out);
-    /* Rotates the pairs (x[i], x[i + half]) by the angle of (cosine[i], sine[i]); x is [2 * half]. */
+    /* Rotates the pairs (x[i], x[i + half]) by the angle of (cosine[i], sine[i]); x is [2 * half].
+     */
     void (*rope)(float *x, const float *cosine, const float *sine, size_t half);
     /* x[i] = exp(x[i] - max) / sum, in place. */
     void (*softmax)(float *x, size_t n);
@@ -43,8 +46,10 @@ const cp_kernels *cp_kernels_scalar(void);
 const cp_kernels *cp_kernels_avx2(void);
 #endif
 
-/* The fastest table this machine runs, or the one that CAREPATH_ISA names (passed as `forced`, NULL for
- * none). A name that is unknown, or that this machine lacks, is an error: never a silent fallback. */
-cp_status cp_kernels_choose(const char *forced, const cp_kernels **out, cp_error *err) CP_MUST_CHECK;
+/* The fastest table this machine runs, or the one that CAREPATH_ISA names (passed as `forced`, NULL
+ * for none). A name that is unknown, or that this machine lacks, is an error: never a silent
+ * fallback. */
+cp_status cp_kernels_choose(const char *forced, const cp_kernels **out,
+                            cp_error *err) CP_MUST_CHECK;
 
 #endif

@@ -1,4 +1,5 @@
-/* Pieces that every instruction set's kernels share: the stored types, the fixed tree, e^x in float.
+/* Pieces that every instruction set's kernels share: the stored types, the fixed tree, e^x in
+ * float.
  *
  * Static inline, so that each translation unit compiles them with its own flags. */
 #ifndef CP_ENGINE_KERNELS_LANES_H
@@ -23,7 +24,8 @@ static inline float cp_float_of_bf16(uint16_t half) {
 
 /* IEEE 754 binary16, subnormals and infinities included. */
 static inline float cp_float_of_f16(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31,
+             fraction = half & 1023;
     if (exponent == 31)
         return cp_float_of_bits(sign | 0x7f800000 | fraction << 13);
     if (exponent == 0) {
@@ -59,20 +61,20 @@ static inline float cp_tree_sum(float s[CP_LANES]) {
     return s[0];
 }
 
-/* e^x in float: x = n ln 2 + r, a degree-6 polynomial in r (Cephes' coefficients), times 2^n. Relative
- * error about 2e-7. Arguments are clamped to [-87, 88], so the result is always finite and normal. The
- * vector forms do the same operations in the same order. */
-#define CP_EXP_LOW -87.0f
-#define CP_EXP_HIGH 88.0f
-#define CP_EXP_LOG2E 1.44269504088896341f
+/* e^x in float: x = n ln 2 + r, a degree-6 polynomial in r (Cephes' coefficients), times 2^n.
+ * Relative error about 2e-7. Arguments are clamped to [-87, 88], so the result is always finite and
+ * normal. The vector forms do the same operations in the same order. */
+#define CP_EXP_LOW      -87.0f
+#define CP_EXP_HIGH     88.0f
+#define CP_EXP_LOG2E    1.44269504088896341f
 #define CP_EXP_LN2_HIGH 0.693359375f
-#define CP_EXP_LN2_LOW -2.12194440e-4f
-#define CP_EXP_C5 1.9875691500e-4f
-#define CP_EXP_C4 1.3981999507e-3f
-#define CP_EXP_C3 8.3334519073e-3f
-#define CP_EXP_C2 4.1665795894e-2f
-#define CP_EXP_C1 1.6666665459e-1f
-#define CP_EXP_C0 5.0000001201e-1f
+#define CP_EXP_LN2_LOW  -2.12194440e-4f
+#define CP_EXP_C5       1.9875691500e-4f
+#define CP_EXP_C4       1.3981999507e-3f
+#define CP_EXP_C3       8.3334519073e-3f
+#define CP_EXP_C2       4.1665795894e-2f
+#define CP_EXP_C1       1.6666665459e-1f
+#define CP_EXP_C0       5.0000001201e-1f
 
 static inline float cp_expf(float x) {
     x = x < CP_EXP_LOW ? CP_EXP_LOW : x; /* NaN passes both */

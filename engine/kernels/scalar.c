@@ -16,19 +16,19 @@ static void axpy(float a, const float *x, float *y, size_t n) {
 }
 
 /* One function a stored type; `LOAD` reads the i-th value. */
-#define GEMV_AND_WIDEN(TYPE, LOAD, BYTES)                                                              \
-    static void gemv_##TYPE(const void *w, size_t rows, size_t cols, const float *x, float *out) {     \
-        for (size_t r = 0; r < rows; r++) {                                                            \
-            const char *row = (const char *)w + r * cols * (BYTES);                                    \
-            float sums[CP_LANES] = {0};                                                                \
-            for (size_t i = 0; i < cols; i++)                                                          \
-                sums[i % CP_LANES] = fmaf(LOAD(row, i), x[i], sums[i % CP_LANES]);                     \
-            out[r] = cp_tree_sum(sums);                                                                \
-        }                                                                                              \
-    }                                                                                                  \
-    static void widen_##TYPE(const void *from, size_t n, float *out) {                                 \
-        for (size_t i = 0; i < n; i++)                                                                 \
-            out[i] = LOAD(from, i);                                                                    \
+#define GEMV_AND_WIDEN(TYPE, LOAD, BYTES)                                                          \
+    static void gemv_##TYPE(const void *w, size_t rows, size_t cols, const float *x, float *out) { \
+        for (size_t r = 0; r < rows; r++) {                                                        \
+            const char *row = (const char *)w + r * cols * (BYTES);                                \
+            float sums[CP_LANES] = {0};                                                            \
+            for (size_t i = 0; i < cols; i++)                                                      \
+                sums[i % CP_LANES] = fmaf(LOAD(row, i), x[i], sums[i % CP_LANES]);                 \
+            out[r] = cp_tree_sum(sums);                                                            \
+        }                                                                                          \
+    }                                                                                              \
+    static void widen_##TYPE(const void *from, size_t n, float *out) {                             \
+        for (size_t i = 0; i < n; i++)                                                             \
+            out[i] = LOAD(from, i);                                                                \
     }
 
 GEMV_AND_WIDEN(f32, cp_load_f32, 4)
