@@ -248,11 +248,7 @@ typedef struct variation {
 
 static const variation variations[] = {
     {"\"version\":\"1.0\"", "\"x\":[{\"y\":null}]", "on", {263}, 1},
-    {"{\"type\":\"NFC\"}",
-     "null",
-     "e\xcc\x81",
-     {68, 136 + 52, 223},
-     0}, /* not composed: three bytes */
+    {"{\"type\":\"NFC\"}", "null", "e\xcc\x81", {0}, 0}, /* not composed: three bytes */
     {"{\"type\":\"NFC\"}",
      "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]}",
      "on",
@@ -260,10 +256,14 @@ static const variation variations[] = {
      1},
     {"\"post_processor\":{", "\"post\":{", "on", {263}, 1},
     {"\"ignore_merges\":false", "\"ignore_merges\":true", "on", {263}, 1},
-    /* without its merge "on" is two letters, but as a whole piece it is a token when merges are
-       ignored */
     {",[\"o\",\"n\"]", "", "on", {78, 77}, 2},
     {"\"ignore_merges\":false", "\"ignore_merges\":null", "on", {263}, 1},
+    {"\"vocab\":{", "\"vocab\":{\"ab\":290,", "ab", {64, 65}, 2}, /* no merge makes it */
+    {"\"ignore_merges\":false,\"vocab\":{",
+     "\"ignore_merges\":true,\"vocab\":{\"ab\":290,",
+     "ab",
+     {290},
+     1},
     {"\"on\":263",
      "\"on\":263,\"<|endoftext|>\":264",
      "<|endoftext|>",

@@ -19,8 +19,7 @@ typedef struct family {
     const char *words;          /* outside of literals: only these, a blank around each */
 } family;
 
-/* Printed or compared by every Qwen3 template. The tool part is never reached: there are no tools.
- */
+/* Printed or compared by every Qwen3 template. The tool part is never reached. */
 static const char *const qwen3_common[] = {
     "system",
     "user",

@@ -1,9 +1,10 @@
 /* Text to token ids and back, and chat messages to prompts, for Qwen-style byte-level BPE.
  *
- * A tokenizer is read from a model folder (tokenizer.json; the chat template from chat_template.jinja or
- * tokenizer_config.json) and is immutable afterwards: any number of threads may use one. It knows text
- * and ids only; nothing here touches weights. Added tokens ("<|im_start|>") become control tokens only
- * inside the spans that the caller marks as its own; elsewhere their letters are ordinary text. */
+ * A tokenizer is read from a model folder (tokenizer.json; the chat template from
+ * chat_template.jinja or tokenizer_config.json) and is immutable afterwards: any number of threads
+ * may use one. It knows text and ids only; nothing here touches weights. Added tokens
+ * ("<|im_start|>") become control tokens only inside the spans that the caller marks as its own;
+ * elsewhere their letters are ordinary text. */
 #ifndef CP_TOKENIZER_TOKENIZER_H
 #define CP_TOKENIZER_TOKENIZER_H
 
@@ -16,8 +17,8 @@
 
 typedef struct cp_tokenizer cp_tokenizer;
 
-/* `dir` holds at least tokenizer.json. A missing or unknown chat template is no error here, but when
- * cp_chat_render is asked for it. */
+/* `dir` holds at least tokenizer.json. A missing or unknown chat template is no error here, but
+ * when cp_chat_render is asked for it. */
 cp_status cp_tokenizer_open(const char *dir, cp_tokenizer **out, cp_error *err) CP_MUST_CHECK;
 void cp_tokenizer_close(cp_tokenizer *tok);
 
@@ -51,21 +52,22 @@ typedef struct cp_encode_options {
     bool post_process;  /* append what the post-processor says (Qwen3-Embedding: <|endoftext|>) */
 } cp_encode_options;
 
-/* Appends the ids of text[0..n) to `out`. Invalid UTF-8: each maximal bad part is read as U+FFFD. Linear
- * or n log n. Fails only for want of memory or past CP_TOKENIZER_MAX_TEXT. */
+/* Appends the ids of text[0..n) to `out`. Invalid UTF-8: each maximal bad part is read as U+FFFD.
+ * Linear or n log n. Fails only for want of memory or past CP_TOKENIZER_MAX_TEXT. */
 #define CP_TOKENIZER_MAX_TEXT ((size_t)64 << 20)
 cp_status cp_tokenizer_encode(const cp_tokenizer *tok, const char *text, size_t n,
-                              const cp_encode_options *options, cp_ids *out, cp_error *err) CP_MUST_CHECK;
+                              const cp_encode_options *options, cp_ids *out,
+                              cp_error *err) CP_MUST_CHECK;
 
 /* ---- ids to text ---------------------------------------------------------------------------- */
 
 /* Appends the text of the ids, bytes that are not UTF-8 as U+FFFD (one a maximal bad part). An id
  * outside 0..cp_tokenizer_n_ids is refused. */
-cp_status cp_tokenizer_decode(const cp_tokenizer *tok, const int32_t *ids, size_t n, bool skip_special,
-                              cp_strbuf *out, cp_error *err) CP_MUST_CHECK;
+cp_status cp_tokenizer_decode(const cp_tokenizer *tok, const int32_t *ids, size_t n,
+                              bool skip_special, cp_strbuf *out, cp_error *err) CP_MUST_CHECK;
 
-/* Decoding as tokens arrive: keeps back a sequence until its last byte is there, so that what it hands
- * out is always whole UTF-8. */
+/* Decoding as tokens arrive: keeps back a sequence until its last byte is there, so that what it
+ * hands out is always whole UTF-8. */
 typedef struct cp_detokenizer {
     const cp_tokenizer *tok;
     bool skip_special;
@@ -101,8 +103,8 @@ typedef struct cp_chat_request {
     bool add_generation_prompt;
 } cp_chat_request;
 struct cJSON;
-cp_status cp_chat_request_read(const struct cJSON *object, cp_chat_request *out, cp_error *err)
-    CP_MUST_CHECK;
+cp_status cp_chat_request_read(const struct cJSON *object, cp_chat_request *out,
+                               cp_error *err) CP_MUST_CHECK;
 void cp_chat_request_deinit(cp_chat_request *request);
 
 /* A rendered prompt: its text, and which spans of it the template wrote itself. */
@@ -116,8 +118,8 @@ void cp_prompt_deinit(cp_prompt *prompt);
 
 /* "qwen3-hybrid", "qwen3-thinking-2507", or NULL when the folder has no template that is known. */
 const char *cp_chat_template_name(const cp_tokenizer *tok);
-/* True when the prompt leaves the model inside its thinking: its output then starts with the thought
- * and has only the closing </think> (Thinking-2507). */
+/* True when the prompt leaves the model inside its thinking: its output then starts with the
+ * thought and has only the closing </think> (Thinking-2507). */
 bool cp_chat_starts_in_thought(const cp_tokenizer *tok);
 
 /* Renders as the folder's template does, the generation prompt appended when asked. An unknown or
