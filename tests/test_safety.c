@@ -104,6 +104,8 @@ static const struct positive {
     {"limb-or-compartment", "my foot is cold and numb"},
     {"pyelonephritis", "fever and burning when I pee"},
     {"pyelonephritis", "chills with flank pain"},
+    {"syncope", "I fainted this morning"},
+    {"syncope", "passed out twice today"},
     {"breathlessness", "a little short of breath on stairs"},
     {"breathlessness", "wheezing at night"},
     {"chest-pain-young", "my chest hurts"},
@@ -188,6 +190,10 @@ static void everyday_complaints_and_plain_negations_fire_nothing(void **state) {
         "I was in prison on a strike",
         "when is my next appointment",
         "itchy mosquito bite on my ankle",
+        "I cut myself shaving",
+        "can't see the doctor before the end of the week",
+        "I have had this cough for days, no fever",
+        "is it ok to take my tablets with milk",
     };
     cp_safety *safety = open_rules();
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
@@ -223,7 +229,7 @@ static void negation_never_reaches_beyond_its_phrase(void **state) {
         "chest pain, no",
         "no cant breathe",
         "had a stroke in 2010",
-        "deneis chest pain",
+        "denieed chest pain",
         "no medication helps my chest pain",
         "chest pain not going away",
     };
@@ -332,7 +338,9 @@ static void the_window_has_no_edge(void **state) {
         for (size_t i = 0; i < n; i++)
             cp_strbuf_puts(&text, "word ");
         size_t start = text.n;
-        cp_strbuf_puts(&text, "no signs of chest pain or shortness of breath. The garden is fine");
+        cp_strbuf_puts(&text, "no signs of chest pain or shortness of breath.");
+        for (size_t i = 0; i < 100; i++)
+            cp_strbuf_puts(&text, " word");
         assert_int_equal(check(safety, cp_strbuf_text(&text)).n, 0);
         cp_strbuf_truncate(&text, start);
         cp_strbuf_puts(&text, "pain and more pain in chest");
@@ -441,6 +449,46 @@ static void the_smallest_good_file_opens(void **state) {
     assert_int_equal(check(safety, "no chest pain").n, 0);
     cp_safety_close(safety);
     cp_safety_close(NULL);
+}
+
+static void two_words_may_be_meant_by_one_misspelling(void **state) {
+    (void)state;
+    cp_error err;
+    cp_safety *safety = NULL;
+    assert_cp_ok(
+        open_text(FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"sprain\"],[\"strain\"]]}]")),
+                  &safety, &err));
+    assert_int_equal(check(safety, "srain").n, 1);
+    assert_int_equal(check(safety, "sprain").n, 0);
+    cp_safety_close(safety);
+}
+
+static void short_words_are_corrected_by_swapping_only(void **state) {
+    (void)state;
+    cp_error err;
+    cp_safety *safety = NULL;
+    assert_cp_ok(open_text(FILE_WITH(LANGUAGE, RULE(GOOD)), &safety, &err));
+    assert_int_equal(check(safety, "chset pain").n, 1);
+    assert_int_equal(check(safety, "cheat pain").n, 0);
+    assert_int_equal(check(safety, "hcest pain").n, 0);
+    cp_safety_close(safety);
+}
+
+static void the_most_urgent_rule_comes_first_wherever_it_stands(void **state) {
+    (void)state;
+    static const char late[] =
+        "{\"id\":\"late\",\"title\":\"t\",\"acuity\":1,\"disposition\":\"call_emergency\","
+        "\"advice\":\"a\",\"source\":\"s\"," GOOD "}";
+    char text[2048];
+    cp_error err;
+    cp_safety *safety = NULL;
+    snprintf(text, sizeof text, FILE_WITH(LANGUAGE, "%s,%s"), RULE(GOOD), late);
+    assert_cp_ok(open_text(text, &safety, &err));
+    cp_safety_finding found = check(safety, "chest pain");
+    assert_int_equal(found.n, 2);
+    assert_int_equal(found.floor, 1);
+    assert_string_equal(found.rules[0]->id, "late");
+    cp_safety_close(safety);
 }
 
 static void malformed_rules_refuse_the_whole_file(void **state) {
@@ -588,6 +636,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(conditions_follow_the_record),
     cmocka_unit_test(levels_combine_to_the_more_urgent),
     cmocka_unit_test(the_smallest_good_file_opens),
+    cmocka_unit_test(two_words_may_be_meant_by_one_misspelling),
+    cmocka_unit_test(short_words_are_corrected_by_swapping_only),
+    cmocka_unit_test(the_most_urgent_rule_comes_first_wherever_it_stands),
     cmocka_unit_test(malformed_rules_refuse_the_whole_file),
     cmocka_unit_test(a_missing_file_is_refused),
     cmocka_unit_test(allocation_faults_refuse_the_file_cleanly),
