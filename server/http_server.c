@@ -267,7 +267,7 @@ static int final_status(const exchange *x, bool given_up, bool completed) {
 #if MHD_VERSION >= 0x00097200
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
-    if (completed && info && info->http_status)
+    if (info && info->http_status)
         return (int)info->http_status;
 #endif
     return CP_HTTP_CLIENT_GONE;

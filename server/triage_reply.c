@@ -19,9 +19,10 @@ static const char empty_text[] = "The model gave no answer. A clinician must rev
 /* ---- cleaning -------------------------------------------------------------------------------- */
 
 /* Bytes at text[0..n) that spell a control token: "<|name|>" with a short name of letters, digits
- * and '_', or a thinking tag; 0 for none. */
+ * and '_', or an added token in angle brackets; 0 for none. */
 static size_t control_token(const char *text, size_t n) {
-    static const char *const tags[] = {"<think>", "</think>"};
+    static const char *const tags[] = {"<think>",      "</think>",        "<tool_call>",
+                                       "</tool_call>", "<tool_response>", "</tool_response>"};
     for (size_t i = 0; i < CP_COUNT_OF(tags); i++)
         if (n >= strlen(tags[i]) && memcmp(text, tags[i], strlen(tags[i])) == 0)
             return strlen(tags[i]);
