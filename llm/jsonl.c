@@ -74,8 +74,10 @@ static cp_status run_line(cp_ids_line_fn fn, void *user, cp_str line, size_t num
     cp_strbuf_clear(out);
     cp_json_writer_init(&writer, out);
     status = fn(user, ids, &writer, err);
-    if (status != CP_OK)
-        return cp_error_prefix(err, "%s", source);
+    if (status != CP_OK) { /* wrong input, not wrong use of the command */
+        (void)cp_error_prefix(err, "%s", source);
+        return err->status = CP_ERR_FORMAT;
+    }
     cp_strbuf_putc(out, '\n');
     status = cp_strbuf_check(out, source, err);
     if (status == CP_OK && (fwrite(out->data, 1, out->n, stdout) != out->n || fflush(stdout) != 0))

@@ -1,0 +1,51 @@
+#!/bin/sh
+# The folder rule of docs/architecture.md: each folder includes only what stands below it, and outsiders
+# include a module's public headers only.
+set -eu
+bad=0
+
+# allow FOLDER "FOLDERS IT MAY INCLUDE FROM"
+allow() {
+    for file in "$1"/*.[ch] "$1"/*/*.[ch]; do
+        [ -e "$file" ] || continue
+        for included in $(sed -n 's/^#include "\([^"]*\)".*/\1/p' "$file"); do
+            folder=${included%%/*}
+            case " $2 " in
+            *" $folder "*) ;;
+            *)
+                echo "$file: includes $included, but $1/ may include only: $2" >&2
+                bad=1
+                ;;
+            esac
+        done
+    done
+}
+
+# only FOLDER "HEADERS THAT OUTSIDERS MAY INCLUDE"
+only() {
+    for file in $(find base tokenizer engine llm convert bench server cli -name '*.[ch]' -not -path "$1/*"); do
+        for included in $(sed -n "s|^#include \"\($1/[^\"]*\)\".*|\1|p" "$file"); do
+            case " $2 " in
+            *" $included "*) ;;
+            *)
+                echo "$file: includes $included, which is internal to $1/" >&2
+                bad=1
+                ;;
+            esac
+        done
+    done
+}
+
+allow base "base"
+allow tokenizer "tokenizer base"
+allow engine "engine base"
+allow llm "llm engine tokenizer base"
+allow convert "convert llm engine tokenizer base"
+allow bench "bench llm engine tokenizer base"
+allow server "server llm engine tokenizer base"
+allow cli "cli server bench convert llm engine tokenizer base"
+
+only tokenizer "tokenizer/tokenizer.h tokenizer/commands.h"
+only engine "engine/engine.h engine/config.h engine/sampler.h engine/sysinfo.h engine/safetensors.h"
+only llm "llm/llm.h llm/commands.h"
+exit $bad
