@@ -27,8 +27,8 @@ struct cp_triage {
     cp_patient_store *store;
     cp_safety *safety;
     cp_backend *backend;
-    cp_work_queue *queue; /* NULL before start */
-    atomic_int state;     /* cp_triage_state */
+    cp_work_queue *queue;
+    atomic_int state; /* cp_triage_state */
     atomic_bool draining, cancel_all;
     atomic_size_t n_unfinished;
     atomic_int mean_ms; /* of recent generations, for Retry-After */
@@ -44,88 +44,6 @@ typedef struct job {
     uint64_t seed;
     uint64_t queued_ns, deadline_ns;
 } job;
-
-/* ---- opening --------------------------------------------------------------------------------- */
-
-static cp_status open_parts(cp_triage *triage, cp_error *err) {
-    const char *dir = triage->settings->data_dir;
-    char patients[CP_PATH_CAP], rules[CP_PATH_CAP];
-    cp_status status = cp_path_join(dir, "synthetic", patients, sizeof patients, err);
-    if (status == CP_OK)
-        status = cp_path_join(dir, "triage/red_flags.json", rules, sizeof rules, err);
-    if (status == CP_OK)
-        status = cp_patient_store_open_jsonl(patients, &triage->store, err);
-    if (status == CP_OK)
-        status = cp_safety_open(rules, &triage->safety, err);
-    if (status == CP_OK)
-        status = cp_backend_create(triage->settings, &triage->backend, err);
-    return status;
-}
-
-cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics, cp_triage **out,
-                           cp_error *err) {
-    *out = NULL;
-    cp_triage *triage = calloc(1, sizeof *triage);
-    if (!triage)
-        return cp_error_no_memory(err, "the triage service");
-    triage->settings = settings;
-    triage->metrics = metrics;
-    cp_status status = open_parts(triage, err);
-    if (status == CP_OK)
-        *out = triage;
-    else
-        cp_triage_free(triage);
-    return status;
-}
-
-void cp_triage_free(cp_triage *triage) {
-    if (!triage)
-        return;
-    cp_work_queue_free(triage->queue);
-    if (triage->backend)
-        triage->backend->close(triage->backend);
-    if (triage->safety)
-        cp_safety_close(triage->safety);
-    if (triage->store)
-        triage->store->close(triage->store);
-    free(triage);
-}
-
-cp_triage_state cp_triage_get_state(const cp_triage *triage) {
-    return (cp_triage_state)atomic_load(&triage->state);
-}
-
-const cp_backend *cp_triage_backend(const cp_triage *triage) {
-    return triage->backend;
-}
-
-size_t cp_triage_n_patients(const cp_triage *triage) {
-    return triage->store->count(triage->store);
-}
-
-size_t cp_triage_n_rules(const cp_triage *triage) {
-    return cp_safety_n_rules(triage->safety);
-}
-
-size_t cp_triage_n_queued(const cp_triage *triage) {
-    return triage->queue ? cp_work_queue_n_queued(triage->queue) : 0;
-}
-
-size_t cp_triage_n_running(const cp_triage *triage) {
-    return triage->queue ? cp_work_queue_n_running(triage->queue) : 0;
-}
-
-size_t cp_triage_n_unfinished(const cp_triage *triage) {
-    return atomic_load(&triage->n_unfinished);
-}
-
-void cp_triage_drain(cp_triage *triage) {
-    atomic_store(&triage->draining, true);
-}
-
-bool cp_triage_is_draining(const cp_triage *triage) {
-    return atomic_load(&triage->draining);
-}
 
 /* ---- a job's end ----------------------------------------------------------------------------- */
 
@@ -177,8 +95,7 @@ static void drop(void *user, cp_work *work) {
 }
 
 void cp_triage_tick(cp_triage *triage) {
-    if (triage->queue)
-        cp_work_queue_sweep(triage->queue, is_unwanted);
+    cp_work_queue_sweep(triage->queue, is_unwanted);
 }
 
 void cp_triage_cancel_all(cp_triage *triage) {
@@ -319,17 +236,6 @@ static void run(void *user, cp_work *work) {
     finish(j);
 }
 
-cp_status cp_triage_start(cp_triage *triage, cp_error *err) {
-    const cp_work_queue_config config = {
-        .max_queued = (size_t)triage->settings->queue_max,
-        .user = triage,
-        .start = load_model,
-        .run = run,
-        .drop = drop,
-    };
-    return cp_work_queue_create(&config, &triage->queue, err);
-}
-
 /* ---- the HTTP thread ------------------------------------------------------------------------- */
 
 /* False with an answer where there is no such patient, or no store to ask. */
@@ -441,4 +347,98 @@ void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
     }
     j->seed = j->request.has_seed ? (uint64_t)j->request.seed : cp_http_random_seed();
     enqueue(j);
+}
+
+/* ---- the service
+ * --------------------------------------------------------------------------------- */
+
+static cp_status open_parts(cp_triage *triage, cp_error *err) {
+    const char *dir = triage->settings->data_dir;
+    char patients[CP_PATH_CAP], rules[CP_PATH_CAP];
+    cp_status status = cp_path_join(dir, "synthetic", patients, sizeof patients, err);
+    if (status == CP_OK)
+        status = cp_path_join(dir, "triage/red_flags.json", rules, sizeof rules, err);
+    if (status == CP_OK)
+        status = cp_patient_store_open_jsonl(patients, &triage->store, err);
+    if (status == CP_OK)
+        status = cp_safety_open(rules, &triage->safety, err);
+    if (status == CP_OK)
+        status = cp_backend_create(triage->settings, &triage->backend, err);
+    const cp_work_queue_config config = {
+        .max_queued = (size_t)triage->settings->queue_max,
+        .user = triage,
+        .start = load_model,
+        .run = run,
+        .drop = drop,
+    };
+    return status == CP_OK ? cp_work_queue_create(&config, &triage->queue, err) : status;
+}
+
+cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics, cp_triage **out,
+                           cp_error *err) {
+    *out = NULL;
+    cp_triage *triage = calloc(1, sizeof *triage);
+    if (!triage)
+        return cp_error_no_memory(err, "the triage service");
+    triage->settings = settings;
+    triage->metrics = metrics;
+    cp_status status = open_parts(triage, err);
+    if (status == CP_OK)
+        *out = triage;
+    else
+        cp_triage_free(triage);
+    return status;
+}
+
+cp_status cp_triage_start(cp_triage *triage, cp_error *err) {
+    return cp_work_queue_start(triage->queue, err);
+}
+
+void cp_triage_free(cp_triage *triage) {
+    if (!triage)
+        return;
+    cp_work_queue_free(triage->queue);
+    if (triage->backend)
+        triage->backend->close(triage->backend);
+    if (triage->safety)
+        cp_safety_close(triage->safety);
+    if (triage->store)
+        triage->store->close(triage->store);
+    free(triage);
+}
+
+cp_triage_state cp_triage_get_state(const cp_triage *triage) {
+    return (cp_triage_state)atomic_load(&triage->state);
+}
+
+const cp_backend *cp_triage_backend(const cp_triage *triage) {
+    return triage->backend;
+}
+
+size_t cp_triage_n_patients(const cp_triage *triage) {
+    return triage->store->count(triage->store);
+}
+
+size_t cp_triage_n_rules(const cp_triage *triage) {
+    return cp_safety_n_rules(triage->safety);
+}
+
+size_t cp_triage_n_queued(const cp_triage *triage) {
+    return cp_work_queue_n_queued(triage->queue);
+}
+
+size_t cp_triage_n_running(const cp_triage *triage) {
+    return cp_work_queue_n_running(triage->queue);
+}
+
+size_t cp_triage_n_unfinished(const cp_triage *triage) {
+    return atomic_load(&triage->n_unfinished);
+}
+
+void cp_triage_drain(cp_triage *triage) {
+    atomic_store(&triage->draining, true);
+}
+
+bool cp_triage_is_draining(const cp_triage *triage) {
+    return atomic_load(&triage->draining);
 }

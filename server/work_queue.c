@@ -12,6 +12,7 @@ struct cp_work_queue {
     cp_work *first, **last;
     size_t n_queued;
     bool running, stopping;
+    bool started; /* by the thread that creates, starts and frees */
 };
 
 /* Waits for work; NULL when the queue is being freed. */
@@ -52,14 +53,15 @@ cp_status cp_work_queue_create(const cp_work_queue_config *config, cp_work_queue
     queue->last = &queue->first;
     pthread_mutex_init(&queue->lock, NULL);
     pthread_cond_init(&queue->changed, NULL);
-    int failed = pthread_create(&queue->worker, NULL, worker_main, queue);
-    if (failed) {
-        pthread_cond_destroy(&queue->changed);
-        pthread_mutex_destroy(&queue->lock);
-        free(queue);
-        return cp_error_set(err, CP_ERR_IO, "cannot start a thread: %s", strerror(failed));
-    }
     *out = queue;
+    return CP_OK;
+}
+
+cp_status cp_work_queue_start(cp_work_queue *queue, cp_error *err) {
+    int failed = pthread_create(&queue->worker, NULL, worker_main, queue);
+    if (failed)
+        return cp_error_set(err, CP_ERR_IO, "cannot start a thread: %s", strerror(failed));
+    queue->started = true;
     return CP_OK;
 }
 
@@ -70,7 +72,8 @@ void cp_work_queue_free(cp_work_queue *queue) {
     queue->stopping = true;
     pthread_cond_signal(&queue->changed);
     pthread_mutex_unlock(&queue->lock);
-    pthread_join(queue->worker, NULL);
+    if (queue->started)
+        pthread_join(queue->worker, NULL);
     pthread_cond_destroy(&queue->changed);
     pthread_mutex_destroy(&queue->lock);
     free(queue);

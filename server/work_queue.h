@@ -30,6 +30,8 @@ typedef struct cp_work_queue_config {
 
 cp_status cp_work_queue_create(const cp_work_queue_config *config, cp_work_queue **out,
                                cp_error *err) CP_MUST_CHECK;
+/* Starts the worker. Work may be pushed before; it waits. */
+cp_status cp_work_queue_start(cp_work_queue *queue, cp_error *err) CP_MUST_CHECK;
 /* The queue must be empty and the worker idle or about to be: waits for it. NULL is allowed. */
 void cp_work_queue_free(cp_work_queue *queue);
 

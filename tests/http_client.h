@@ -11,7 +11,7 @@
 
 #include <sys/types.h>
 
-#define WAIT_S 30.0 /* for what should take milliseconds; sanitizers and busy machines are slow */
+#define WAIT_S 60.0 /* for what should take milliseconds; sanitizers and busy machines are slow */
 
 /* Planted in MRN-001's record and in questions; must never leave the process but in answers. */
 #define CANARY_NAME  "Zebediah Quillfeather"

@@ -237,8 +237,8 @@ static void nobody_gets_the_answer_of_another(void **state) {
 
 static void sigterm_lets_accepted_work_finish(void **state) {
     static const char body[] = "{\"patient_mrn\":\"MRN-001\",\"query\":\"I have a cough\","
-                               "\"max_new_tokens\":2500}";
-    test_server server = start_endless(NULL);
+                               "\"max_new_tokens\":1000}";
+    test_server server = start_endless("SHUTDOWN_GRACE_S=300");
     (void)state;
     int fds[2];
     for (int i = 0; i < 2; i++) { /* one runs, one waits */
