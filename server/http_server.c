@@ -15,6 +15,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* From 1.0 on the library can refuse what is against RFC 9112 (bare LF, blanks in the request
+ * line); before, its strict mode adds nothing that the guard does not see. */
+#if MHD_VERSION >= 0x00097701
+#define STRICTNESS MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
+#else
+#define STRICTNESS
+#endif
+
 #define POOL_BYTES        ((size_t)48 << 10) /* a connection's headers and buffers */
 #define MAX_DISCARD_BYTES ((size_t)1 << 20)  /* of a body that is refused anyway */
 #define LAST_ANSWERS_MS   2000
@@ -346,7 +354,7 @@ static struct MHD_Daemon *start_daemon(cp_http_server *server, int fd) {
         MHD_OPTION_NOTIFY_COMPLETED, on_over, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
         server, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_UNESCAPE_CALLBACK,
         keep_escapes, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)server->config.max_connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, STRICTNESS MHD_OPTION_END);
 }
 
 cp_status cp_http_server_start(const cp_http_config *config, cp_http_server **out, cp_error *err) {

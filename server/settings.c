@@ -149,7 +149,9 @@ const char *cp_settings_word(const cp_settings *settings, const char *env) {
 
 /* What --help shows for a row: "Port to listen on; 0 takes any free one [PORT, 8002]". */
 static void help_line(const cp_setting *row, char *out, size_t cap) {
-    snprintf(out, cap, "%s [%s, %s]", row->help, row->env, row->fallback);
+    const char *words = row->choices ? row->choices : "";
+    snprintf(out, cap, "%s%s%s%s [%s, %s]", row->help, *words ? " (" : "", words, *words ? ")" : "",
+             row->env, row->fallback);
 }
 
 static const char *value_word(const cp_setting *row) {
