@@ -19,8 +19,14 @@
 typedef struct cp_engine cp_engine;
 typedef struct cp_session cp_session;
 
+/* How keys and values are kept. int8 (a scale a group of 32) takes half of f16's memory and bandwidth. */
+typedef enum cp_kv { CP_KV_F16, CP_KV_INT8 } cp_kv;
+const char *cp_kv_name(cp_kv kv); /* "f16", "int8" */
+bool cp_kv_parse(const char *word, cp_kv *out);
+
 typedef struct cp_engine_options {
     size_t n_threads; /* 0: one a processor this process may use */
+    cp_kv kv;
 } cp_engine_options;
 
 cp_status cp_engine_open(const char *dir, const cp_engine_options *options, cp_engine **out,
@@ -67,6 +73,12 @@ typedef struct cp_eval_hooks {
  * before anything changes. hooks may be NULL. */
 cp_status cp_session_eval(cp_session *session, const int32_t *ids, size_t n,
                           const cp_eval_hooks *hooks, cp_error *err) CP_MUST_CHECK;
+
+/* One token of each of n sessions of the same engine in one step: weights are read once for all, and each
+ * session gets the same bits as alone (quantized weights). n is at most CP_STEP_MAX_TOKENS; a session may
+ * appear once. Checks as cp_session_eval does, before anything changes. */
+cp_status cp_sessions_decode(cp_session *const *sessions, const int32_t *ids, size_t n, cp_error *err)
+    CP_MUST_CHECK;
 
 /* After an eval: logits [vocab_size] of the last token; its hidden state [hidden_size] after the
  * final norm. Valid until the next eval. */

@@ -2,6 +2,7 @@
 #include "engine/kernels/kernels.h"
 
 #include "engine/kernels/lanes.h"
+#include "engine/kernels/scalar_quant.h"
 
 #include <immintrin.h>
 
@@ -203,6 +204,8 @@ const cp_kernels *cp_kernels_avx2(void) {
         .rope = rope,
         .softmax = softmax,
         .swiglu = swiglu,
+        .quantize = cp_scalar_quantize,
+        .quant_product = {[CP_INT8] = cp_scalar_product_int8, [CP_INT4] = cp_scalar_product_int4},
     };
     return &table;
 }

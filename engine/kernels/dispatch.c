@@ -20,7 +20,7 @@ typedef struct choice {
 } choice;
 
 static const choice choices[] = {
-    /* fastest first */
+/* fastest first */
 #if defined(__x86_64__)
     {"avx2", cp_kernels_avx2, has_avx2},
 #else

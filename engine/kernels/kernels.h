@@ -12,6 +12,7 @@
 #define CP_ENGINE_KERNELS_KERNELS_H
 
 #include "base/error.h"
+#include "engine/quant.h"
 #include "engine/safetensors.h"
 
 #include <stddef.h>
@@ -39,7 +40,26 @@ typedef struct cp_kernels {
     void (*softmax)(float *x, size_t n);
     /* out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]; out may be gate. */
     void (*swiglu)(const float *gate, const float *up, size_t n, float *out);
+
+    /* One token's n inputs to int8 by groups of 32, into the superblocks of `out` at its token 0
+     * (the caller advances the pointers); inputs past n, up to the last superblock's end, count as
+     * zero. scale = max|x| / 127, value = x * (127 / max|x|) rounded to nearest even. A group whose
+     * max|x| is below 2^-100 is all zero with scale zero; one with an infinity or a NaN has values
+     * zero and scale NaN, so that the fault reaches the logits instead of becoming a number. */
+    void (*quantize)(const float *x, size_t n, const cp_activations *out);
+
+    /* out[t * stride + r] for r in 0..rows and t in 0..n_tokens: row r of the tiles at w (whole
+     * tiles, 16-row tile after tile, cp_quant_supers superblocks each) times token t. For each
+     * output, groups in ascending order: acc = fma((float)isum, w_scale * x_scale, acc) from acc =
+     * 0, isum the exact integer sum of the group, w_scale widened from half precision. Writes
+     * nothing but those outputs. */
+    void (*quant_product[CP_N_QUANTS])(const void *w, size_t rows, const cp_activations *x,
+                                       size_t n_tokens, float *out, size_t stride);
 } cp_kernels;
+
+/* Row r of tiles at w, n inputs, to float32: integer x scale. (Embedding lookups; not in the table
+ * because a row is little work.) */
+void cp_quant_widen_row(cp_quant quant, const void *w, size_t row, size_t n, float *out);
 
 const cp_kernels *cp_kernels_scalar(void);
 #if defined(__x86_64__)

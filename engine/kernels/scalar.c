@@ -2,6 +2,7 @@
 #include "engine/kernels/kernels.h"
 
 #include "engine/kernels/lanes.h"
+#include "engine/kernels/scalar_quant.h"
 
 static float dot(const float *a, const float *b, size_t n) {
     float sums[CP_LANES] = {0};
@@ -79,6 +80,8 @@ const cp_kernels *cp_kernels_scalar(void) {
         .rope = rope,
         .softmax = softmax,
         .swiglu = swiglu,
+        .quantize = cp_scalar_quantize,
+        .quant_product = {[CP_INT8] = cp_scalar_product_int8, [CP_INT4] = cp_scalar_product_int4},
     };
     return &table;
 }
