@@ -12,10 +12,10 @@
 
 #include <stddef.h>
 
-typedef enum cp_dtype { CP_F32, CP_F16, CP_BF16, CP_DTYPE_OTHER } cp_dtype;
-#define CP_N_FLOAT_DTYPES 3 /* those that a weight may have */
+typedef enum cp_dtype { CP_F32, CP_F16, CP_BF16, CP_U8, CP_DTYPE_OTHER } cp_dtype;
+#define CP_N_FLOAT_DTYPES 3 /* the first ones; U8 holds quantized matrices (quant.h) */
 const char *cp_dtype_name(cp_dtype dtype);
-size_t cp_dtype_bytes(cp_dtype dtype); /* of the float types */
+size_t cp_dtype_bytes(cp_dtype dtype); /* 0 for CP_DTYPE_OTHER */
 
 #define CP_MAX_DIMS 8
 
