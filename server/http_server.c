@@ -76,8 +76,8 @@ static const cp_api_error too_large = {
     .message = "the body is larger than 65536 bytes",
 };
 
-/* The path of "/a?b" and of "http://host/a", as it came: nothing is decoded, so an escaped NUL or
- * line end matches no route. */
+/* The path of "/a?b" and of "http://host/a", from the request line as it came: nothing is decoded
+ * (the library's own decoded copy is not used), so an escaped NUL or line end matches no route. */
 static cp_str path_of(const char *uri) {
     if (strncasecmp(uri, "http://", 7) == 0)
         uri += 7 + strcspn(uri + 7, "/");
@@ -312,12 +312,6 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
     }
 }
 
-/* Paths and arguments stay as they came. */
-static size_t keep_escapes(void *cls, struct MHD_Connection *mhd, char *text) {
-    (void)cls, (void)mhd;
-    return strlen(text);
-}
-
 /* ---- for handlers ---------------------------------------------------------------------------- */
 
 void cp_http_fail(cp_http_request *request, const cp_api_error *error) {
@@ -352,9 +346,9 @@ static struct MHD_Daemon *start_daemon(cp_http_server *server, int fd) {
     return MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_NOTIFY_COMPLETED, on_over, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
-        server, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)server->config.max_connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, STRICTNESS MHD_OPTION_END);
+        server, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)server->config.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES,
+        STRICTNESS MHD_OPTION_END);
 }
 
 cp_status cp_http_server_start(const cp_http_config *config, cp_http_server **out, cp_error *err) {

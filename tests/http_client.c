@@ -269,6 +269,12 @@ bool test_closed_within(int fd, double seconds) {
     return false;
 }
 
+bool test_ends_cleanly(int fd) {
+    char byte;
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    return poll(&look, 1, (int)(WAIT_S * 1e3)) > 0 && recv(fd, &byte, 1, 0) == 0;
+}
+
 static const char *find_header(const char *head, const char *name) {
     static char values[8][1024];
     static unsigned counter;

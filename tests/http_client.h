@@ -60,6 +60,8 @@ bool test_send_text(int fd, const char *text);
 test_reply test_receive(int fd, bool is_head);
 /* True when the peer closes within `seconds`; what it sends until then is dropped. */
 bool test_closed_within(int fd, double seconds);
+/* After an answer: true when the connection ends in order, false when it is reset or stays open. */
+bool test_ends_cleanly(int fd);
 void test_disconnect(int fd);
 
 /* One request on a connection of its own. `headers` are whole lines ("A: b\r\n") or NULL. */

@@ -187,15 +187,27 @@ static void bodies_over_64_kib_are_refused(void **state) {
         test_reply_free(&reply);
         free(body);
     }
+    /* Not reset: on some systems a reset takes the answer away from a client that still sends. */
+    static const char head[] = "POST /triage HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n"
+                               "Content-Type: application/json\r\n\r\n";
+    static const char filler[50000];
+    int fd = test_connect(&server);
+    assert_true(test_send_text(fd, head));
+    assert_true(test_send(fd, filler, sizeof filler));
+    test_reply reply = test_receive(fd, false);
+    check_error(&reply, 413, "body_too_large");
+    test_reply_free(&reply);
+    assert_true(test_ends_cleanly(fd));
+    test_disconnect(fd);
     char fits[65537];
     memset(fits, ' ', sizeof fits);
     memcpy(fits, COUGH, strlen(COUGH));
     fits[65536] = '\0';
-    test_reply reply = test_triage(&server, fits);
+    reply = test_triage(&server, fits);
     assert_int_equal(reply.status, 200);
     test_reply_free(&reply);
     /* A client that asks first is told before it sends. */
-    int fd = test_connect(&server);
+    fd = test_connect(&server);
     assert_true(test_send_text(fd,
                                "POST /triage HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n"
                                "Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n"));

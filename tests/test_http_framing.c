@@ -61,6 +61,10 @@ static void ambiguous_framing_gets_one_refusal_and_the_end(void **state) {
         {LINE "Bad Name: x\r\nContent-Length: 2\r\n\r\n{}" SECOND, 400},
         {LINE "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}" SECOND, 400},
         {"GET /health HTTP/1.1\r\n\r\n" SECOND, 400},
+        /* Refused before its body has come: the body is not the next request. */
+        {"GET /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\n" SECOND, 404},
+        {"DELETE /health HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\n" SECOND, 405},
+        {"DELETE /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" SECOND, 405},
         {"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" SECOND, 400},
         {"POST /triage HTTP/1.0\r\nContent-Type: application/json\r\n"
          "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SECOND,
