@@ -105,7 +105,6 @@ static bool refuse_early(exchange *x, const cp_http_framing *framing) {
     request->route = find_route(&x->server->config, x->uri);
     if (framing->status) {
         error = (cp_api_error){framing->status, framing->code, framing->message, NULL, 0};
-        request->reply.close = true;
     } else if (!request->route) {
         error = (cp_api_error){404, "not_found", "there is nothing at this path", NULL, 0};
     } else if (!method_fits(request->route, request->method)) {
