@@ -22,7 +22,7 @@ PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 openblas
 FOLDERS ?= base tokenizer engine engine/kernels llm convert bench server
 LIB_C   := $(wildcard $(addsuffix /*.c,$(FOLDERS)))
 ifneq ($(ARCH),x86_64)
-LIB_C   := $(filter-out engine/kernels/avx%.c,$(LIB_C))
+LIB_C   := $(filter-out engine/kernels/avx%.c engine/kernels/mix_avx%.c,$(LIB_C))
 endif
 TESTS   ?= $(wildcard tests/*.c)
 LIB_O   := $(LIB_C:%.c=$(BUILD)/%.o)
@@ -50,6 +50,8 @@ WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,
 $(BUILD)/engine/kernels/%.o: CFLAGS += -O3
 # Only these objects may use more than the baseline instruction set.
 $(BUILD)/engine/kernels/avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
+$(BUILD)/engine/kernels/mix_avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
+$(BUILD)/engine/kernels/mix_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -49,13 +49,14 @@ static cp_status read_dimensions(const cJSON *json, const char *path, cp_model_c
             out->n_heads, out->n_kv_heads);
 
     value = out->qk_norm ? QWEN3_HEAD_DIM : (int64_t)(out->hidden_size / out->n_heads);
-    status = cp_json_optional(cp_json_get_int(json, path, "head_dim", 2, 1024, &value, err));
+    status =
+        cp_json_optional(cp_json_get_int(json, path, "head_dim", 2, CP_MAX_HEAD_DIM, &value, err));
     if (status != CP_OK)
         return status;
-    if (value < 2 || value % 2 != 0)
+    if (value < 2 || value > CP_MAX_HEAD_DIM || value % 2 != 0)
         return cp_error_set(err, CP_ERR_FORMAT,
-                            "%s: head_dim is %lld, expected an even number from 2", path,
-                            (long long)value);
+                            "%s: head_dim is %lld, expected an even number from 2 to %d", path,
+                            (long long)value, CP_MAX_HEAD_DIM);
     out->head_dim = (size_t)value;
     if (cp_config_q_dim(out) > CP_MAX_WIDTH)
         return cp_error_set(err, CP_ERR_LIMIT,
@@ -215,8 +216,4 @@ bool cp_config_is_eos(const cp_model_config *config, int32_t id) {
         if (config->eos_ids[i] == id)
             return true;
     return false;
-}
-
-size_t cp_config_kv_bytes(const cp_model_config *c) {
-    return 2 * c->n_layers * cp_config_kv_dim(c) * sizeof(float);
 }

@@ -13,8 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CP_MAX_EOS   8
-#define CP_MAX_WIDTH (1 << 18) /* values in one row of any matrix */
+#define CP_MAX_EOS      8
+#define CP_MAX_WIDTH    (1 << 18) /* values in one row of any matrix */
+#define CP_MAX_HEAD_DIM 1024
 
 typedef struct cp_model_config {
     char architecture[32]; /* "Qwen3ForCausalLM", "LlamaForCausalLM" */
@@ -45,7 +46,5 @@ static inline size_t cp_config_kv_dim(const cp_model_config *c) {
     return c->n_kv_heads * c->head_dim;
 }
 bool cp_config_is_eos(const cp_model_config *config, int32_t id);
-/* KV cache bytes for one token, all layers, float32. */
-size_t cp_config_kv_bytes(const cp_model_config *config);
 
 #endif

@@ -6,6 +6,7 @@
 #include "engine/sysinfo.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MAX_THREADS 256
 
@@ -24,6 +25,13 @@ static cp_status make_frequencies(cp_engine *e, cp_error *err) {
     return CP_OK;
 }
 
+/* All matrices are in tiles: none needs widening. */
+static bool is_quantized(const cp_engine *e) {
+    const cp_weights *w = &e->weights;
+    return strncmp(cp_weights_level(w, e->config.n_layers), "int", 3) == 0 &&
+           w->head.dtype == CP_U8;
+}
+
 static cp_status start_threads(cp_engine *e, size_t wanted, cp_error *err) {
     size_t n = wanted ? wanted : cp_sysinfo_cpus();
     if (n > MAX_THREADS) {
@@ -35,6 +43,8 @@ static cp_status start_threads(cp_engine *e, size_t wanted, cp_error *err) {
     cp_status status = cp_threads_create(n, &e->threads, err);
     if (status != CP_OK)
         return status;
+    if (is_quantized(e))
+        return CP_OK;
     e->tiles = cp_alloc_aligned(n * CP_PRODUCT_TILE_FLOATS, sizeof(float));
     return e->tiles ? CP_OK : cp_error_no_memory(err, "weight tiles");
 }
@@ -56,12 +66,18 @@ cp_status cp_engine_open(const char *dir, const cp_engine_options *options, cp_e
     if (status == CP_OK)
         status = make_frequencies(e, err);
     if (status == CP_OK)
+        status = cp_workspace_create(&e->config, &e->workspace, err);
+    if (status == CP_OK)
         status = start_threads(e, options ? options->n_threads : 0, err);
     if (status != CP_OK) {
         cp_engine_close(e);
         return status;
     }
     cp_product_init();
+    e->mix = cp_mix_kernels_for(e->kernels->name);
+    e->kv = options ? options->kv : CP_KV_AUTO;
+    if (e->kv == CP_KV_AUTO)
+        e->kv = is_quantized(e) ? CP_KV_F16 : CP_KV_F32;
     *out = e;
     return CP_OK;
 }
@@ -70,6 +86,7 @@ void cp_engine_close(cp_engine *e) {
     if (!e)
         return;
     cp_threads_free(e->threads);
+    cp_workspace_free(&e->workspace);
     cp_weights_close(&e->weights);
     free(e->tiles);
     free(e->frequencies);
@@ -90,6 +107,21 @@ size_t cp_engine_n_threads(const cp_engine *e) {
 
 size_t cp_engine_weight_bytes(const cp_engine *e) {
     return cp_checkpoint_bytes(&e->weights.checkpoint);
+}
+
+const char *cp_engine_quant(const cp_engine *e) {
+    return cp_weights_level(&e->weights, e->config.n_layers);
+}
+
+cp_kv cp_engine_kv(const cp_engine *e) {
+    return e->kv;
+}
+
+size_t cp_engine_kv_bytes(const cp_engine *e) {
+    size_t bytes = 0; /* of a whole tile of positions: int8 keys come in tiles */
+    return cp_kv_cache_bytes(&e->config, e->kv, CP_TILE_ROWS, &bytes, NULL) == CP_OK
+               ? bytes / CP_TILE_ROWS
+               : 0;
 }
 
 const char *cp_engine_isa(const cp_engine *e) {

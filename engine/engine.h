@@ -19,9 +19,11 @@
 typedef struct cp_engine cp_engine;
 typedef struct cp_session cp_session;
 
-/* How keys and values are kept. int8 (a scale a group of 32) takes half of f16's memory and bandwidth. */
-typedef enum cp_kv { CP_KV_F16, CP_KV_INT8 } cp_kv;
-const char *cp_kv_name(cp_kv kv); /* "f16", "int8" */
+/* How keys and values are kept. int8 (a scale a group of 32) takes half of f16's memory and
+ * bandwidth. AUTO is f32 for weights that are not quantized (the accuracy reference) and f16 for
+ * those that are. */
+typedef enum cp_kv { CP_KV_AUTO, CP_KV_F32, CP_KV_F16, CP_KV_INT8 } cp_kv;
+const char *cp_kv_name(cp_kv kv); /* "auto", "f32", "f16", "int8" */
 bool cp_kv_parse(const char *word, cp_kv *out);
 
 typedef struct cp_engine_options {
@@ -37,7 +39,13 @@ const cp_model_config *cp_engine_config(const cp_engine *engine);
 const cp_sampling *cp_engine_sampling(const cp_engine *engine);
 size_t cp_engine_n_threads(const cp_engine *engine);
 size_t cp_engine_weight_bytes(const cp_engine *engine); /* mapped */
-const char *cp_engine_isa(const cp_engine *engine);     /* "scalar", "avx2" */
+/* The level of the matrices: "f32", "f16", "bf16", "int8", "int4", or "int4-mixed" where int4 and
+ * int8 both occur. */
+const char *cp_engine_quant(const cp_engine *engine);
+cp_kv cp_engine_kv(const cp_engine *engine); /* never AUTO */
+/* KV cache bytes for one token, all layers. */
+size_t cp_engine_kv_bytes(const cp_engine *engine);
+const char *cp_engine_isa(const cp_engine *engine); /* "scalar", "avx2" */
 
 /* KV cache for up to max_tokens tokens; pages that no token has reached yet cost no memory. */
 cp_status cp_session_create(cp_engine *engine, size_t max_tokens, cp_session **out,
@@ -74,11 +82,12 @@ typedef struct cp_eval_hooks {
 cp_status cp_session_eval(cp_session *session, const int32_t *ids, size_t n,
                           const cp_eval_hooks *hooks, cp_error *err) CP_MUST_CHECK;
 
-/* One token of each of n sessions of the same engine in one step: weights are read once for all, and each
- * session gets the same bits as alone (quantized weights). n is at most CP_STEP_MAX_TOKENS; a session may
- * appear once. Checks as cp_session_eval does, before anything changes. */
-cp_status cp_sessions_decode(cp_session *const *sessions, const int32_t *ids, size_t n, cp_error *err)
-    CP_MUST_CHECK;
+/* One token of each of n sessions of the same engine in one step: weights are read once for all,
+ * and each session gets the same bits as alone (quantized weights). n is at most
+ * CP_STEP_MAX_TOKENS; a session may appear once. Checks as cp_session_eval does, before anything
+ * changes. */
+cp_status cp_sessions_decode(cp_session *const *sessions, const int32_t *ids, size_t n,
+                             cp_error *err) CP_MUST_CHECK;
 
 /* After an eval: logits [vocab_size] of the last token; its hidden state [hidden_size] after the
  * final norm. Valid until the next eval. */

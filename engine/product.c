@@ -12,13 +12,17 @@
 #define SHARE_UNIT  16
 
 typedef struct job {
-    const cp_kernels *kernels;
+    const cp_product_context *context;
     const cp_product *products;
     size_t n, total_rows;
     const float *x;
     size_t n_tokens;
-    float *tiles;
+    cp_activations quantized;
 } job;
+
+static size_t whole_units(size_t rows) {
+    return (rows + SHARE_UNIT - 1) / SHARE_UNIT * SHARE_UNIT;
+}
 
 /* OpenBLAS's sequential build shares a buffer without a lock, so two callers silently spoil each
  * other's result; where that build is installed the calls take turns. The threaded builds lock for
@@ -51,8 +55,8 @@ static void by_vectors(const job *j, const cp_product *p, size_t begin, size_t e
     for (size_t row = begin; row < end; row += VECTOR_ROWS) {
         size_t n_rows = end - row < VECTOR_ROWS ? end - row : VECTOR_ROWS;
         for (size_t t = 0; t < j->n_tokens; t++)
-            j->kernels->gemv[w->dtype](row_at(w, row), n_rows, w->cols, j->x + t * w->cols,
-                                       p->out + t * p->stride + row);
+            j->context->kernels->gemv[w->dtype](row_at(w, row), n_rows, w->cols, j->x + t * w->cols,
+                                                p->out + t * p->stride + row);
     }
 }
 
@@ -61,36 +65,67 @@ static void by_tiles(const job *j, const cp_product *p, size_t begin, size_t end
     size_t tile_rows = CP_PRODUCT_TILE_FLOATS / w->cols;
     for (size_t row = begin; row < end; row += tile_rows) {
         size_t n_rows = end - row < tile_rows ? end - row : tile_rows;
-        j->kernels->widen[w->dtype](row_at(w, row), n_rows * w->cols, tile);
+        j->context->kernels->widen[w->dtype](row_at(w, row), n_rows * w->cols, tile);
         multiply(j, tile, n_rows, w->cols, p->out + row, p->stride);
     }
 }
 
-/* One thread's share of the rows of all products, laid end to end. */
+/* Rows [begin, end) of one product; begin is a multiple of SHARE_UNIT, a tile's rows. */
+static void run_rows(const job *j, const cp_product *p, size_t begin, size_t end, size_t thread) {
+    const cp_matrix *w = p->w;
+    if (w->dtype == CP_U8)
+        j->context->kernels->quant_product[w->quant](
+            (const char *)w->data + begin / CP_TILE_ROWS * cp_quant_tile_bytes(w->quant, w->cols),
+            end - begin, &j->quantized, j->n_tokens, p->out + begin, p->stride);
+    else if (j->n_tokens <= VECTOR_TOKENS_MAX)
+        by_vectors(j, p, begin, end);
+    else
+        by_tiles(j, p, begin, end, j->context->tiles + thread * CP_PRODUCT_TILE_FLOATS);
+}
+
+/* One thread's share of the rows of all products, laid end to end, each rounded up to whole units.
+ */
 static void share(void *arg, size_t thread, size_t n_threads) {
     const job *j = arg;
     size_t begin, end, first = 0; /* first: where the product begins in the whole */
     cp_threads_share(j->total_rows, SHARE_UNIT, thread, n_threads, &begin, &end);
-    for (size_t i = 0; i < j->n; first += j->products[i].w->rows, i++) {
+    for (size_t i = 0; i < j->n; i++) {
         size_t rows = j->products[i].w->rows;
         size_t from = begin > first ? begin - first : 0, to = end > first ? end - first : 0;
         to = to < rows ? to : rows;
-        if (from >= to)
-            continue;
-        if (j->n_tokens <= VECTOR_TOKENS_MAX)
-            by_vectors(j, &j->products[i], from, to);
-        else
-            by_tiles(j, &j->products[i], from, to, j->tiles + thread * CP_PRODUCT_TILE_FLOATS);
+        if (from < to)
+            run_rows(j, &j->products[i], from, to, thread);
+        first += whole_units(rows);
     }
 }
 
-void cp_products_run(cp_threads *threads, const cp_kernels *kernels, const cp_product *products,
-                     size_t n, const float *x, size_t n_tokens, float *tiles) {
-    job j = {kernels, products, n, 0, x, n_tokens, tiles};
+/* Quantizes one thread's share of the tokens. */
+static void quantize(void *arg, size_t thread, size_t n_threads) {
+    const job *j = arg;
+    size_t begin, end, cols = j->products[0].w->cols, n_super = j->quantized.n_super;
+    cp_threads_share(j->n_tokens, 1, thread, n_threads, &begin, &end);
+    for (size_t t = begin; t < end; t++) {
+        cp_activations one = {j->quantized.values + t * n_super * CP_SUPER,
+                              j->quantized.scales + t * n_super * CP_GROUPS_A_SUPER,
+                              j->quantized.sums + t * n_super * CP_GROUPS_A_SUPER, n_super};
+        j->context->kernels->quantize(j->x + t * cols, cols, &one);
+    }
+}
+
+void cp_products_run(const cp_product_context *context, const cp_product *products, size_t n,
+                     const float *x, size_t n_tokens) {
+    job j = {context, products, n, 0, x, n_tokens, context->quantized};
+    bool any_quantized = false;
     for (size_t i = 0; i < n; i++) {
         assert(products[i].w->cols == products[0].w->cols &&
                products[i].w->cols <= CP_PRODUCT_TILE_FLOATS);
-        j.total_rows += products[i].w->rows;
+        j.total_rows += whole_units(products[i].w->rows);
+        any_quantized = any_quantized || products[i].w->dtype == CP_U8;
     }
-    cp_threads_run(threads, share, &j);
+    j.quantized.n_super = cp_quant_supers(products[0].w->cols);
+    if (any_quantized && n_tokens == 1) /* less work than a barrier */
+        quantize(&j, 0, 1);
+    else if (any_quantized)
+        cp_threads_run(context->threads, quantize, &j);
+    cp_threads_run(context->threads, share, &j);
 }

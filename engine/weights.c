@@ -17,42 +17,73 @@ typedef struct loader {
     cp_error *err;
 } loader;
 
-/* Finds `prefix` + `name`, which must have this shape (rows 0: a vector) and a float type. */
-static cp_status find(const loader *l, const char *prefix, const char *name, size_t rows,
-                      size_t cols, const cp_tensor **out) {
-    char full[MAX_TENSOR_NAME];
-    const char *path = NULL;
-    snprintf(full, sizeof full, "%s%s", prefix, name);
-    const cp_tensor *t = cp_checkpoint_find(l->checkpoint, full, &path);
-    if (!t)
+/* Finds `prefix` + `name`; full is [MAX_TENSOR_NAME] and gets the whole name. */
+static cp_status find(const loader *l, const char *prefix, const char *name, char *full,
+                      const cp_tensor **out, const char **path) {
+    snprintf(full, MAX_TENSOR_NAME, "%s%s", prefix, name);
+    *out = cp_checkpoint_find(l->checkpoint, full, path);
+    if (!*out)
         return cp_error_set(l->err, CP_ERR_FORMAT, "%s: tensor %s is missing", l->dir, full);
-    size_t n_dims = rows ? 2 : 1, first = rows ? rows : cols;
-    if (t->n_dims != n_dims || t->shape[0] != first || (rows && t->shape[1] != cols))
-        return cp_error_set(
-            l->err, CP_ERR_FORMAT,
-            "%s: tensor %s has %zu dimensions [%zu, %zu], config.json wants %zu [%zu, %zu]", path,
-            full, t->n_dims, t->shape[0], t->shape[1], n_dims, first, rows ? cols : 0);
-    if (t->dtype >= CP_N_FLOAT_DTYPES)
-        return cp_error_set(l->err, CP_ERR_UNSUPPORTED, "%s: tensor %s is not F32, F16 or BF16",
-                            path, full);
-    *out = t;
+    return CP_OK;
+}
+
+static cp_status wrong_shape(const loader *l, const char *path, const cp_tensor *t, size_t n_dims,
+                             size_t a, size_t b) {
+    return cp_error_set(
+        l->err, CP_ERR_FORMAT,
+        "%s: tensor %s has %zu dimensions [%zu, %zu], config.json wants %zu [%zu, %zu]", path,
+        t->name, t->n_dims, t->shape[0], t->shape[1], n_dims, a, b);
+}
+
+static cp_status wrong_type(const loader *l, const char *path, const cp_tensor *t) {
+    return cp_error_set(
+        l->err, CP_ERR_UNSUPPORTED,
+        "%s: tensor %s is neither F32, F16 nor BF16, nor a matrix that carepath convert made", path,
+        t->name);
+}
+
+/* The tiles of quant.h: U8 [tiles, superblocks, bytes of one], the last telling the type. */
+static cp_status quantized(const loader *l, const char *path, const cp_tensor *t, size_t rows,
+                           size_t cols, cp_matrix *out) {
+    if (t->n_dims != 3 ||
+        (t->shape[2] != CP_INT8_SUPER_BYTES && t->shape[2] != CP_INT4_SUPER_BYTES))
+        return wrong_type(l, path, t);
+    if (t->shape[0] != cp_quant_tiles(rows) || t->shape[1] != cp_quant_supers(cols))
+        return wrong_shape(l, path, t, 3, cp_quant_tiles(rows), cp_quant_supers(cols));
+    cp_quant quant = t->shape[2] == CP_INT8_SUPER_BYTES ? CP_INT8 : CP_INT4;
+    *out = (cp_matrix){t->data, CP_U8, quant, rows, cols};
     return CP_OK;
 }
 
 static cp_status matrix(const loader *l, const char *prefix, const char *name, size_t rows,
                         size_t cols, cp_matrix *out) {
+    char full[MAX_TENSOR_NAME];
     const cp_tensor *t;
-    cp_status status = find(l, prefix, name, rows, cols, &t);
-    if (status == CP_OK)
-        *out = (cp_matrix){t->data, t->dtype, rows, cols};
-    return status;
+    const char *path = NULL;
+    cp_status status = find(l, prefix, name, full, &t, &path);
+    if (status != CP_OK)
+        return status;
+    if (t->dtype == CP_U8)
+        return quantized(l, path, t, rows, cols, out);
+    if (t->n_dims != 2 || t->shape[0] != rows || t->shape[1] != cols)
+        return wrong_shape(l, path, t, 2, rows, cols);
+    if (t->dtype >= CP_N_FLOAT_DTYPES)
+        return wrong_type(l, path, t);
+    *out = (cp_matrix){t->data, t->dtype, CP_INT8, rows, cols};
+    return CP_OK;
 }
 
 static cp_status norm(loader *l, const char *prefix, const char *name, size_t n, float **out) {
+    char full[MAX_TENSOR_NAME];
     const cp_tensor *t;
-    cp_status status = find(l, prefix, name, 0, n, &t);
+    const char *path = NULL;
+    cp_status status = find(l, prefix, name, full, &t, &path);
     if (status != CP_OK)
         return status;
+    if (t->n_dims != 1 || t->shape[0] != n)
+        return wrong_shape(l, path, t, 1, n, 0);
+    if (t->dtype >= CP_N_FLOAT_DTYPES)
+        return wrong_type(l, path, t);
     cp_kernels_scalar()->widen[t->dtype](t->data, n, l->next_norm);
     *out = l->next_norm;
     l->next_norm += n;
@@ -138,6 +169,40 @@ cp_status cp_weights_open(const char *dir, const cp_model_config *config, cp_wei
     if (status != CP_OK)
         cp_weights_close(out);
     return status;
+}
+
+void cp_matrix_widen_row(const cp_matrix *w, const cp_kernels *kernels, size_t row, float *out) {
+    if (w->dtype == CP_U8)
+        cp_quant_widen_row(w->quant, w->data, row, w->cols, out);
+    else
+        kernels->widen[w->dtype]((const char *)w->data + row * w->cols * cp_dtype_bytes(w->dtype),
+                                 w->cols, out);
+}
+
+/* Notes which levels occur: bit 0 and 1 for int8 and int4, and the float type otherwise. */
+static void note(const cp_matrix *w, unsigned *quants, cp_dtype *dtype) {
+    if (w->dtype == CP_U8)
+        *quants |= 1u << w->quant;
+    else
+        *dtype = w->dtype;
+}
+
+const char *cp_weights_level(const cp_weights *w, size_t n_layers) {
+    static const char *const floats[] = {"f32", "f16", "bf16"};
+    unsigned quants = 0;
+    cp_dtype dtype = CP_U8;
+    for (size_t i = 0; i < n_layers; i++) {
+        const cp_layer_weights *l = &w->layers[i];
+        const cp_matrix *all[] = {&l->q_proj,    &l->k_proj,  &l->v_proj,   &l->o_proj,
+                                  &l->gate_proj, &l->up_proj, &l->down_proj};
+        for (size_t m = 0; m < CP_COUNT_OF(all); m++)
+            note(all[m], &quants, &dtype);
+    }
+    if (quants == 0)
+        return floats[dtype];
+    if (quants == (1u << CP_INT8 | 1u << CP_INT4))
+        return "int4-mixed";
+    return quants == 1u << CP_INT8 ? "int8" : "int4";
 }
 
 void cp_weights_close(cp_weights *w) {

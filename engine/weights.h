@@ -7,13 +7,18 @@
 
 #include "engine/checkpoint.h"
 #include "engine/config.h"
+#include "engine/kernels/kernels.h"
 
-/* y = W x, row-major: row r holds the weights of output r. */
+/* y = W x. Row-major in a float type, or in the tiles of quant.h when dtype is U8. */
 typedef struct cp_matrix {
     const void *data; /* borrowed, any alignment */
     cp_dtype dtype;
+    cp_quant quant; /* when dtype is U8 */
     size_t rows, cols;
 } cp_matrix;
+
+/* Row `row` to float32, out [cols]: embedding lookups. */
+void cp_matrix_widen_row(const cp_matrix *w, const cp_kernels *kernels, size_t row, float *out);
 
 typedef struct cp_layer_weights {
     float *attn_norm, *mlp_norm;             /* [hidden_size] */
@@ -32,10 +37,12 @@ typedef struct cp_weights {
     float *norms;             /* owns all the vectors above */
 } cp_weights;
 
-/* Maps DIR's weights; a missing tensor, a wrong shape or a type that is no float names the tensor.
+/* Maps DIR's weights; a missing tensor, a wrong shape or type names the tensor.
  */
 cp_status cp_weights_open(const char *dir, const cp_model_config *config, cp_weights *out,
                           cp_error *err) CP_MUST_CHECK;
+/* "bf16", "int8", "int4-mixed", ...: what the layers' matrices and the embedding are stored as. */
+const char *cp_weights_level(const cp_weights *weights, size_t n_layers);
 void cp_weights_close(cp_weights *weights);
 
 #endif

@@ -37,7 +37,7 @@ static cp_status inspect(report *r, const char *dir, size_t context, cp_error *e
     const cp_model_config *c = cp_engine_config(r->engine);
     r->context = context < c->max_positions ? context : c->max_positions;
     r->weight_bytes = cp_engine_weight_bytes(r->engine);
-    r->kv_token_bytes = cp_config_kv_bytes(c);
+    r->kv_token_bytes = cp_engine_kv_bytes(r->engine);
     status = cp_session_bytes(r->engine, r->context, &r->session_bytes, err);
     r->needed_bytes = r->weight_bytes + r->session_bytes;
     r->fits = r->needed_bytes <= r->memory_available;

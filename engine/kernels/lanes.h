@@ -35,6 +35,23 @@ static inline float cp_float_of_f16(uint16_t half) {
     return cp_float_of_bits(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
+/* To binary16, rounded to nearest even; too large becomes infinity, NaN stays NaN. */
+static inline uint16_t cp_f16_of_float(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    if (size > 0x7f800000)
+        return (uint16_t)(sign | 0x7e00);
+    if (size >= 0x477ff000) /* 65520 and above */
+        return (uint16_t)(sign | 0x7c00);
+    if (size < 0x38800000) {                                 /* below 2^-14: a multiple of 2^-24 */
+        float scaled = cp_float_of_bits(size) * 16777216.0f; /* exact */
+        return (uint16_t)(sign | (uint32_t)rintf(scaled));
+    }
+    uint32_t rounded = size + 0xfff + (size >> 13 & 1);
+    return (uint16_t)(sign | (rounded - (112u << 23)) >> 13);
+}
+
 /* The i-th stored value, at any alignment. */
 static inline float cp_load_f32(const void *from, size_t i) {
     float value;

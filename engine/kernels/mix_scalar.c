@@ -1,0 +1,20 @@
+#include <math.h>
+
+#define CP_VECTOR_FLOATS 1
+#define VECTOR           float
+#define ZERO()           0.0f
+#define SET1(x)          (x)
+#define FMA(a, b, c)     fmaf(a, b, c)
+#define STORE(to, x)     (*(to) = (x))
+#define STORE_F16(to, x) (*(to) = cp_f16_of_float(x))
+#define LOAD_F32(from)   cp_load_f32(from, 0)
+#define LOAD_F16(from)   cp_load_f16(from, 0)
+#define LOAD_INT8(from)  ((float)*(const signed char *)(from))
+
+#include "engine/kernels/mix_generic.h"
+
+#include "engine/kernels/mix_tables.h"
+
+const cp_mix_kernels *cp_mix_scalar(void) {
+    return &table;
+}
