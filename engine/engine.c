@@ -49,6 +49,19 @@ static cp_status start_threads(cp_engine *e, size_t wanted, cp_error *err) {
     return e->tiles ? CP_OK : cp_error_no_memory(err, "weight tiles");
 }
 
+static cp_kv choose_kv(const cp_engine *e, const cp_engine_options *options) {
+    if (options && options->kv != CP_KV_AUTO)
+        return options->kv;
+    if (!is_quantized(e))
+        return CP_KV_F32;
+    size_t bytes = 0;
+    if (options &&
+        cp_kv_cache_bytes(&e->config, CP_KV_F16, options->plan_tokens, &bytes, NULL) != CP_OK)
+        return CP_KV_INT8;
+    size_t needed = cp_engine_weight_bytes(e) + e->workspace.memory_bytes + bytes;
+    return needed <= cp_sysinfo_memory_available() ? CP_KV_F16 : CP_KV_INT8;
+}
+
 cp_status cp_engine_open(const char *dir, const cp_engine_options *options, cp_engine **out,
                          cp_error *err) {
     *out = NULL;
@@ -75,9 +88,7 @@ cp_status cp_engine_open(const char *dir, const cp_engine_options *options, cp_e
     }
     cp_product_init();
     e->mix = cp_mix_kernels_for(e->kernels->name);
-    e->kv = options ? options->kv : CP_KV_AUTO;
-    if (e->kv == CP_KV_AUTO)
-        e->kv = is_quantized(e) ? CP_KV_F16 : CP_KV_F32;
+    e->kv = choose_kv(e, options);
     *out = e;
     return CP_OK;
 }
@@ -111,6 +122,10 @@ size_t cp_engine_weight_bytes(const cp_engine *e) {
 
 const char *cp_engine_quant(const cp_engine *e) {
     return cp_weights_level(&e->weights, e->config.n_layers);
+}
+
+size_t cp_engine_workspace_bytes(const cp_engine *e) {
+    return e->workspace.memory_bytes;
 }
 
 cp_kv cp_engine_kv(const cp_engine *e) {

@@ -29,6 +29,8 @@ bool cp_kv_parse(const char *word, cp_kv *out);
 typedef struct cp_engine_options {
     size_t n_threads; /* 0: one a processor this process may use */
     cp_kv kv;
+    size_t plan_tokens; /* AUTO takes int8 when f16 for this many tokens would not fit beside the
+                           weights */
 } cp_engine_options;
 
 cp_status cp_engine_open(const char *dir, const cp_engine_options *options, cp_engine **out,
@@ -45,6 +47,8 @@ const char *cp_engine_quant(const cp_engine *engine);
 cp_kv cp_engine_kv(const cp_engine *engine); /* never AUTO */
 /* KV cache bytes for one token, all layers. */
 size_t cp_engine_kv_bytes(const cp_engine *engine);
+/* The buffers of a step, once all of them have been used. */
+size_t cp_engine_workspace_bytes(const cp_engine *engine);
 const char *cp_engine_isa(const cp_engine *engine); /* "scalar", "avx2" */
 
 /* KV cache for up to max_tokens tokens; pages that no token has reached yet cost no memory. */

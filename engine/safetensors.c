@@ -19,13 +19,20 @@ typedef struct dtype_info {
 
 /* All that the format knows; tensors that are not weights of ours may have any of them. */
 static const dtype_info dtypes[] = {
-    {"F32", 32, CP_F32},          {"F16", 16, CP_F16},
-    {"BF16", 16, CP_BF16},        {"U8", 8, CP_U8},
-    {"F64", 64, CP_DTYPE_OTHER},  {"I64", 64, CP_DTYPE_OTHER},
-    {"I32", 32, CP_DTYPE_OTHER},  {"I16", 16, CP_DTYPE_OTHER},
-    {"I8", 8, CP_DTYPE_OTHER},    {"U64", 64, CP_DTYPE_OTHER},
-    {"U32", 32, CP_DTYPE_OTHER},  {"U16", 16, CP_DTYPE_OTHER},
-    {"BOOL", 8, CP_DTYPE_OTHER},  {"F8_E4M3", 8, CP_DTYPE_OTHER},
+    {"F32", 32, CP_F32},
+    {"F16", 16, CP_F16},
+    {"BF16", 16, CP_BF16},
+    {"U8", 8, CP_U8},
+    {"F64", 64, CP_DTYPE_OTHER},
+    {"I64", 64, CP_DTYPE_OTHER},
+    {"I32", 32, CP_DTYPE_OTHER},
+    {"I16", 16, CP_DTYPE_OTHER},
+    {"I8", 8, CP_DTYPE_OTHER},
+    {"U64", 64, CP_DTYPE_OTHER},
+    {"U32", 32, CP_DTYPE_OTHER},
+    {"U16", 16, CP_DTYPE_OTHER},
+    {"BOOL", 8, CP_DTYPE_OTHER},
+    {"F8_E4M3", 8, CP_DTYPE_OTHER},
     {"F8_E5M2", 8, CP_DTYPE_OTHER},
 };
 

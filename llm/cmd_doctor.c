@@ -19,11 +19,13 @@ typedef struct report {
     size_t n_features, cpus, memory_total, memory_available;
 
     cp_engine *engine; /* NULL without --model */
-    size_t context, weight_bytes, kv_token_bytes, session_bytes, needed_bytes;
+    size_t context, weight_bytes, kv_token_bytes, session_bytes, workspace_bytes, process_bytes;
+    size_t needed_bytes; /* resident at the end of a full context */
     bool fits;
 } report;
 
-static cp_status inspect(report *r, const char *dir, size_t context, cp_error *err) {
+static cp_status inspect(report *r, const char *dir, const cp_engine_options *options,
+                         cp_error *err) {
     cp_sysinfo_cpu_name(r->cpu, sizeof r->cpu);
     r->n_features = cp_sysinfo_cpu_features(r->features, MAX_FEATURES);
     r->cpus = cp_sysinfo_cpus();
@@ -31,15 +33,17 @@ static cp_status inspect(report *r, const char *dir, size_t context, cp_error *e
     r->memory_available = cp_sysinfo_memory_available();
     if (!dir)
         return CP_OK;
-    cp_status status = cp_model_folder_open(dir, 0, &r->engine, err);
+    cp_status status = cp_model_folder_open(dir, options, &r->engine, err);
     if (status != CP_OK)
         return status;
     const cp_model_config *c = cp_engine_config(r->engine);
-    r->context = context < c->max_positions ? context : c->max_positions;
+    r->context = options->plan_tokens < c->max_positions ? options->plan_tokens : c->max_positions;
     r->weight_bytes = cp_engine_weight_bytes(r->engine);
     r->kv_token_bytes = cp_engine_kv_bytes(r->engine);
     status = cp_session_bytes(r->engine, r->context, &r->session_bytes, err);
-    r->needed_bytes = r->weight_bytes + r->session_bytes;
+    r->workspace_bytes = cp_engine_workspace_bytes(r->engine);
+    r->process_bytes = cp_sysinfo_rss_peak(); /* this one has just loaded what a server would */
+    r->needed_bytes = r->weight_bytes + r->session_bytes + r->workspace_bytes + r->process_bytes;
     r->fits = r->needed_bytes <= r->memory_available;
     return status;
 }
@@ -68,7 +72,11 @@ static void print_json(const report *r, const char *dir, cp_json_writer *w) {
         cp_json_member_int(w, "weight_bytes", (int64_t)r->weight_bytes);
         cp_json_member_int(w, "kv_bytes_per_token", (int64_t)r->kv_token_bytes);
         cp_json_member_int(w, "context_tokens", (int64_t)r->context);
+        cp_json_member_text(w, "quant", cp_engine_quant(r->engine));
+        cp_json_member_text(w, "kv", cp_kv_name(cp_engine_kv(r->engine)));
         cp_json_member_int(w, "session_bytes", (int64_t)r->session_bytes);
+        cp_json_member_int(w, "workspace_bytes", (int64_t)r->workspace_bytes);
+        cp_json_member_int(w, "process_bytes", (int64_t)r->process_bytes);
         cp_json_member_int(w, "needed_bytes", (int64_t)r->needed_bytes);
         cp_json_member_bool(w, "fits", r->fits);
         cp_json_close_object(w);
@@ -96,16 +104,20 @@ static void print_text(const report *r, const char *dir) {
     printf("Model       %s: %s, %zu layers, hidden %zu, vocabulary %zu\n", dir, c->architecture,
            c->n_layers, c->hidden_size, c->vocab_size);
     printf("Kernels     %s\n", cp_engine_isa(r->engine));
-    printf("Weights     %.1f MiB, mapped from the files\n", mib(r->weight_bytes));
-    printf("KV cache    %.1f KiB a token\n", (double)r->kv_token_bytes / 1024);
+    printf("Weights     %.1f MiB (%s), mapped from the files\n", mib(r->weight_bytes),
+           cp_engine_quant(r->engine));
+    printf("KV cache    %.1f KiB a token (%s)\n", (double)r->kv_token_bytes / 1024,
+           cp_kv_name(cp_engine_kv(r->engine)));
     printf("Session     %.1f MiB with %zu tokens of context\n", mib(r->session_bytes), r->context);
+    printf("Program     %.1f MiB and %.1f MiB for a step\n", mib(r->process_bytes),
+           mib(r->workspace_bytes));
     printf("Needed      %.1f MiB: %s\n", mib(r->needed_bytes),
            r->fits ? "it fits" : "more than is available; choose a smaller --context or model");
 }
 
-static cp_status run(const char *dir, size_t context, bool json, cp_error *err) {
+static cp_status run(const char *dir, const cp_engine_options *options, bool json, cp_error *err) {
     report r = {0};
-    cp_status status = inspect(&r, dir, context, err);
+    cp_status status = inspect(&r, dir, options, err);
     if (status == CP_OK && json) {
         cp_strbuf text;
         cp_json_writer writer;
@@ -124,13 +136,14 @@ static cp_status run(const char *dir, size_t context, bool json, cp_error *err) 
 }
 
 int cmd_doctor(int argc, char **argv) {
-    const char *dir = NULL;
+    const char *dir = NULL, *kv = NULL;
     int64_t context = 4096;
     bool json = false;
     const cp_arg args[] = {
         {"model", CP_ARG_TEXT, &dir, "DIR", "Model folder to judge", 0, 0, false},
         {"context", CP_ARG_INT, &context, "N", "Tokens of context to plan for (default 4096)", 1,
          1 << 24, false},
+        {"kv", CP_ARG_TEXT, &kv, "KIND", "KV cache: auto, f32, f16 or int8", 0, 0, false},
         {"json", CP_ARG_FLAG, &json, NULL, "JSON instead of text", 0, 0, false},
     };
     const cp_command_line line = {
@@ -145,6 +158,9 @@ int cmd_doctor(int argc, char **argv) {
     if (parsed != CP_ARGS_RUN)
         return cp_args_exit(parsed);
     cp_error err;
-    cp_status status = run(dir, (size_t)context, json, &err);
+    cp_engine_options options = {.plan_tokens = (size_t)context};
+    cp_status status = cp_model_parse_kv(kv, &options.kv, &err);
+    if (status == CP_OK)
+        status = run(dir, &options, json, &err);
     return status == CP_OK ? CP_EXIT_OK : cp_command_failed("doctor", &err);
 }

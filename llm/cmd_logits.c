@@ -56,9 +56,9 @@ static cp_status run_line(void *user, const cp_ids *ids, cp_json_writer *out, cp
     return CP_OK;
 }
 
-static cp_status run(const char *dir, size_t n_threads, size_t context, logits_command *c,
-                     cp_error *err) {
-    cp_status status = cp_model_folder_open(dir, n_threads, &c->engine, err);
+static cp_status run(const char *dir, const cp_engine_options *options, size_t context,
+                     logits_command *c, cp_error *err) {
+    cp_status status = cp_model_folder_open(dir, options, &c->engine, err);
     if (status != CP_OK)
         return status;
     const cp_model_config *config = cp_engine_config(c->engine);
@@ -76,7 +76,7 @@ static cp_status run(const char *dir, size_t n_threads, size_t context, logits_c
 }
 
 int cmd_logits(int argc, char **argv) {
-    const char *dir = NULL;
+    const char *dir = NULL, *kv = NULL;
     int64_t threads = 0, context = 32768;
     logits_command c = {0};
     const cp_arg args[] = {
@@ -86,6 +86,7 @@ int cmd_logits(int argc, char **argv) {
         {"embed", CP_ARG_FLAG, &c.embed, NULL,
          "The embedding instead: last hidden state, L2-normalised", 0, 0, false},
         {"threads", CP_ARG_INT, &threads, "N", "Threads (default: one a processor)", 0, 256, false},
+        {"kv", CP_ARG_TEXT, &kv, "KIND", "KV cache: auto, f32, f16 or int8", 0, 0, false},
         {"context", CP_ARG_INT, &context, "N", "Longest input in tokens (default 32768)", 1,
          1 << 24, false},
     };
@@ -102,10 +103,11 @@ int cmd_logits(int argc, char **argv) {
     if (parsed != CP_ARGS_RUN)
         return cp_args_exit(parsed);
     cp_error err;
-    cp_status status;
-    if (c.all && c.embed)
+    cp_engine_options options = {.n_threads = (size_t)threads, .plan_tokens = (size_t)context};
+    cp_status status = cp_model_parse_kv(kv, &options.kv, &err);
+    if (status == CP_OK && c.all && c.embed)
         status = cp_error_set(&err, CP_ERR_USAGE, "--all and --embed exclude each other");
-    else
-        status = run(dir, (size_t)threads, (size_t)context, &c, &err);
+    if (status == CP_OK)
+        status = run(dir, &options, (size_t)context, &c, &err);
     return status == CP_OK ? CP_EXIT_OK : cp_command_failed("logits", &err);
 }

@@ -22,10 +22,11 @@ static cp_status run_line(void *user, const cp_ids *ids, cp_json_writer *out, cp
     return CP_OK;
 }
 
-static cp_status run(const char *dir, size_t n_threads, size_t context, cp_error *err) {
+static cp_status run(const char *dir, const cp_engine_options *options, size_t context,
+                     cp_error *err) {
     cp_engine *engine;
     cp_session *session;
-    cp_status status = cp_model_folder_open(dir, n_threads, &engine, err);
+    cp_status status = cp_model_folder_open(dir, options, &engine, err);
     if (status != CP_OK)
         return status;
     size_t most = cp_engine_config(engine)->max_positions;
@@ -38,11 +39,12 @@ static cp_status run(const char *dir, size_t n_threads, size_t context, cp_error
 }
 
 int cmd_perplexity(int argc, char **argv) {
-    const char *dir = NULL;
+    const char *dir = NULL, *kv = NULL;
     int64_t threads = 0, context = 32768;
     const cp_arg args[] = {
         {"model", CP_ARG_TEXT, &dir, "DIR", "Model folder", 0, 0, true},
         {"threads", CP_ARG_INT, &threads, "N", "Threads (default: one a processor)", 0, 256, false},
+        {"kv", CP_ARG_TEXT, &kv, "KIND", "KV cache: auto, f32, f16 or int8", 0, 0, false},
         {"context", CP_ARG_INT, &context, "N", "Longest input in tokens (default 32768)", 1,
          1 << 24, false},
     };
@@ -59,6 +61,9 @@ int cmd_perplexity(int argc, char **argv) {
     if (parsed != CP_ARGS_RUN)
         return cp_args_exit(parsed);
     cp_error err;
-    cp_status status = run(dir, (size_t)threads, (size_t)context, &err);
+    cp_engine_options options = {.n_threads = (size_t)threads, .plan_tokens = (size_t)context};
+    cp_status status = cp_model_parse_kv(kv, &options.kv, &err);
+    if (status == CP_OK)
+        status = run(dir, &options, (size_t)context, &err);
     return status == CP_OK ? CP_EXIT_OK : cp_command_failed("perplexity", &err);
 }

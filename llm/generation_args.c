@@ -1,5 +1,7 @@
 #include "llm/generation_args.h"
 
+#include "llm/model_folder.h"
+
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -19,6 +21,9 @@ void cp_generation_args_init(cp_generation_args *args, int64_t max_new) {
 cp_status cp_generation_args_open(const cp_generation_args *args, cp_llm **out, cp_error *err) {
     cp_llm_options options = {.n_threads = (size_t)args->threads,
                               .context_cap = (size_t)args->context};
+    cp_status status = cp_model_parse_kv(args->kv, &options.kv, err);
+    if (status != CP_OK)
+        return status;
     return cp_llm_open(args->model, &options, out, err);
 }
 

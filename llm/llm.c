@@ -21,7 +21,10 @@ static char *folder_name(const char *dir) {
 
 static cp_status open_parts(cp_llm *llm, const char *dir, const cp_llm_options *options,
                             cp_error *err) {
-    cp_engine_options engine_options = {.n_threads = options ? options->n_threads : 0};
+    size_t context = options && options->context_cap ? options->context_cap : DEFAULT_CONTEXT;
+    cp_engine_options engine_options = {.n_threads = options ? options->n_threads : 0,
+                                        .kv = options ? options->kv : CP_KV_AUTO,
+                                        .plan_tokens = context};
     cp_status status = cp_engine_open(dir, &engine_options, &llm->engine, err);
     if (status == CP_OK)
         status = cp_tokenizer_open(dir, &llm->tokenizer, err);
@@ -31,7 +34,6 @@ static cp_status open_parts(cp_llm *llm, const char *dir, const cp_llm_options *
     if (status != CP_OK)
         return status;
     const cp_model_config *config = cp_engine_config(llm->engine);
-    size_t context = options && options->context_cap ? options->context_cap : DEFAULT_CONTEXT;
     if (context > config->max_positions)
         context = config->max_positions;
     status = cp_session_create(llm->engine, context, &llm->session, err);

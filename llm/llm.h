@@ -22,6 +22,7 @@ typedef struct cp_llm_options {
     size_t n_threads; /* 0: one a processor this process may use */
     size_t
         context_cap; /* most tokens of prompt and answer together; 0: 4096, or the model's limit */
+    cp_kv kv;
 } cp_llm_options;
 
 /* Opens `dir` (config.json, weights, tokenizer.json) and checks the parts against each other. */

@@ -27,8 +27,17 @@ static cp_status check_tokenizer(const char *dir, const cp_engine *engine, cp_er
     return status;
 }
 
-cp_status cp_model_folder_open(const char *dir, size_t n_threads, cp_engine **out, cp_error *err) {
-    cp_status status = cp_engine_open(dir, &(cp_engine_options){.n_threads = n_threads}, out, err);
+cp_status cp_model_parse_kv(const char *word, cp_kv *out, cp_error *err) {
+    *out = CP_KV_AUTO;
+    if (!word || cp_kv_parse(word, out))
+        return CP_OK;
+    return cp_error_set(err, CP_ERR_USAGE, "--kv is \"%.16s\", expected auto, f32, f16 or int8",
+                        word);
+}
+
+cp_status cp_model_folder_open(const char *dir, const cp_engine_options *options, cp_engine **out,
+                               cp_error *err) {
+    cp_status status = cp_engine_open(dir, options, out, err);
     if (status != CP_OK)
         return status;
     status = check_tokenizer(dir, *out, err);

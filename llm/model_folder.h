@@ -5,8 +5,11 @@
 
 #include "engine/engine.h"
 
+/* The word of a --kv option; NULL is auto. */
+cp_status cp_model_parse_kv(const char *word, cp_kv *out, cp_error *err) CP_MUST_CHECK;
+
 /* Opens the engine; when DIR has a tokenizer.json it must be right and fit the model, too. */
-cp_status cp_model_folder_open(const char *dir, size_t n_threads, cp_engine **out,
+cp_status cp_model_folder_open(const char *dir, const cp_engine_options *options, cp_engine **out,
                                cp_error *err) CP_MUST_CHECK;
 
 #endif

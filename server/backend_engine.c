@@ -80,6 +80,7 @@ cp_status cp_backend_create_engine(const char *dir, const cp_settings *settings,
     self->options = (cp_llm_options){
         .n_threads = (size_t)settings->threads,
         .context_cap = (size_t)settings->context_tokens,
+        .kv = (cp_kv)settings->kv_cache,
     };
     self->base.load = load;
     self->base.generate = generate;

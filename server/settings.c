@@ -33,7 +33,7 @@
      .choices = words,                                                                             \
      .help = about}
 
-/* The words of APP_ENV, LOG_LEVEL and LOG_FORMAT stand in the order of their enums. */
+/* The words of APP_ENV, LOG_LEVEL, LOG_FORMAT and KV_CACHE stand in the order of their enums. */
 static const cp_setting table[] = {
     TEXT("LLM_MODE", "llm-mode", llm_mode, "mock",
          "mock, a model's name (a folder in MODEL_CACHE_DIR; qwen is Qwen3-4B-Thinking-2507), or a "
@@ -53,6 +53,10 @@ static const cp_setting table[] = {
          "Folder with synthetic/ (patients) and triage/ (rules)"),
     NUMBER("CONTEXT_TOKENS", "context-tokens", context_tokens, "4096", 64, 262144,
            "Most tokens of prompt and answer together"),
+    CHOICE(
+        "KV_CACHE", "kv-cache", kv_cache, "auto", "auto|f32|f16|int8",
+        "How keys and values are kept; auto is f32 for unquantized models, else f16, or int8 where "
+        "memory is short"),
     NUMBER("MAX_NEW_TOKENS", "max-new-tokens", max_new_tokens, "1024", 1, 131072,
            "Most tokens of an answer, thinking included; a request may ask for fewer"),
     NUMBER("QUEUE_MAX", "queue-max", queue_max, "8", 1, 1024,
