@@ -49,7 +49,9 @@ WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,
 
 $(BUILD)/engine/kernels/%.o: CFLAGS += -O3
 # Only these objects may use more than the baseline instruction set.
-$(BUILD)/engine/kernels/avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
+$(BUILD)/engine/kernels/avx2.o $(BUILD)/engine/kernels/avx2_quant.o: ISA_FLAGS := -mavx2 -mfma -mf16c
+$(BUILD)/engine/kernels/avx512.o $(BUILD)/engine/kernels/avx512_quant.o: ISA_FLAGS := -mavx512f \
+    -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
 $(BUILD)/engine/kernels/mix_avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
 $(BUILD)/engine/kernels/mix_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 

@@ -1,8 +1,8 @@
 /* AVX2 with FMA and F16C: 16 lanes are two registers; the tails fall back to the scalar order. */
 #include "engine/kernels/kernels.h"
 
+#include "engine/kernels/avx2_quant.h"
 #include "engine/kernels/lanes.h"
-#include "engine/kernels/scalar_quant.h"
 
 #include <immintrin.h>
 
@@ -154,10 +154,24 @@ static inline __m256 exp8(__m256 x) {
     return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
 }
 
-static void softmax(float *x, size_t n) {
-    float max = x[0];
-    for (size_t i = 1; i < n; i++)
+/* As the scalar loop: a NaN that comes first stays, a later one is passed over (max returns its
+ * second operand for NaN). */
+static float maximum(const float *x, size_t n) {
+    __m256 max8 = _mm256_set1_ps(x[0]);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        max8 = _mm256_max_ps(_mm256_loadu_ps(x + i), max8);
+    float lanes[8], max = x[0];
+    _mm256_storeu_ps(lanes, max8);
+    for (size_t l = 0; l < 8; l++)
+        max = lanes[l] > max ? lanes[l] : max;
+    for (; i < n; i++)
         max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static void softmax(float *x, size_t n) {
+    float max = maximum(x, n);
     sums16 s = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     __m256 shift = _mm256_set1_ps(max);
     size_t i = 0;
@@ -204,8 +218,8 @@ const cp_kernels *cp_kernels_avx2(void) {
         .rope = rope,
         .softmax = softmax,
         .swiglu = swiglu,
-        .quantize = cp_scalar_quantize,
-        .quant_product = {[CP_INT8] = cp_scalar_product_int8, [CP_INT4] = cp_scalar_product_int4},
+        .quantize = cp_avx2_quantize,
+        .quant_product = {[CP_INT8] = cp_avx2_product_int8, [CP_INT4] = cp_avx2_product_int4},
     };
     return &table;
 }

@@ -11,6 +11,12 @@ static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("f16c");
 }
+
+static bool has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
 #endif
 
 typedef struct choice {
@@ -22,8 +28,10 @@ typedef struct choice {
 static const choice choices[] = {
 /* fastest first */
 #if defined(__x86_64__)
+    {"avx512", cp_kernels_avx512, has_avx512},
     {"avx2", cp_kernels_avx2, has_avx2},
 #else
+    {"avx512", NULL, NULL},
     {"avx2", NULL, NULL},
 #endif
     {"scalar", cp_kernels_scalar, NULL},
@@ -46,6 +54,7 @@ cp_status cp_kernels_choose(const char *forced, const cp_kernels **out, cp_error
             return cp_error_set(err, CP_ERR_UNSUPPORTED,
                                 "CAREPATH_ISA is \"%s\", which this machine does not have", forced);
     }
-    return cp_error_set(err, CP_ERR_USAGE, "CAREPATH_ISA is \"%.32s\", expected avx2 or scalar",
+    return cp_error_set(err, CP_ERR_USAGE,
+                        "CAREPATH_ISA is \"%.32s\", expected avx512, avx2 or scalar",
                         forced ? forced : "");
 }

@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 typedef struct cp_kernels {
-    const char *name; /* "scalar", "avx2" */
+    const char *name; /* "scalar", "avx2", "avx512" */
 
     /* Sum of a[i] * b[i]. */
     float (*dot)(const float *a, const float *b, size_t n);
@@ -64,6 +64,7 @@ void cp_quant_widen_row(cp_quant quant, const void *w, size_t row, size_t n, flo
 const cp_kernels *cp_kernels_scalar(void);
 #if defined(__x86_64__)
 const cp_kernels *cp_kernels_avx2(void);
+const cp_kernels *cp_kernels_avx512(void); /* with VNNI */
 #endif
 
 /* The fastest table this machine runs, or the one that CAREPATH_ISA names (passed as `forced`, NULL

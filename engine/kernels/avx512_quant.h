@@ -1,0 +1,14 @@
+/* The AVX-512 VNNI kernels on quantized weights, for the table (kernels.h says what they compute).
+ */
+#ifndef CP_ENGINE_KERNELS_AVX512_QUANT_H
+#define CP_ENGINE_KERNELS_AVX512_QUANT_H
+
+#include "engine/kernels/kernels.h"
+
+void cp_avx512_quantize(const float *x, size_t n, const cp_activations *out);
+void cp_avx512_product_int8(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
+                            float *out, size_t stride);
+void cp_avx512_product_int4(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
+                            float *out, size_t stride);
+
+#endif
