@@ -20,8 +20,13 @@ static cp_status encode_short(const cp_vocab *vocab, const char *piece, size_t n
                               cp_error *err) {
     int32_t ids[SHORT_MAX];
     uint32_t ranks[SHORT_MAX]; /* ranks[i]: of the merge of i and i + 1; the last has none */
-    for (size_t i = 0; i < n; i++)
-        ids[i] = vocab->byte_ids[(unsigned char)piece[i]];
+    size_t n_known = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = vocab->byte_ids[(unsigned char)piece[i]];
+        if (id >= 0)
+            ids[n_known++] = id;
+    }
+    n = n_known;
     for (size_t i = 0; i + 1 < n; i++)
         ranks[i] = cp_vocab_merge_rank(vocab, ids[i], ids[i + 1]);
     while (n > 1) {
@@ -81,17 +86,25 @@ static uint64_t heap_pop(cp_bpe_scratch *s) {
     return lowest;
 }
 
-/* Lists one symbol a byte and heaps the merges that apply at the start. */
+/* Lists one symbol a byte and heaps the merges that apply at the start. *n_symbols counts them. */
 static cp_status start_long(const cp_vocab *vocab, const char *piece, size_t n, cp_bpe_scratch *s,
-                            cp_error *err) {
+                            size_t *n_symbols, cp_error *err) {
     if (!cp_grow((void **)&s->symbols, &s->cap_symbols, n, sizeof *s->symbols) ||
         !cp_grow((void **)&s->heap, &s->cap_heap, n, sizeof *s->heap))
         return cp_error_no_memory(err, "encoding a long word");
-    for (uint32_t i = 0; i < n; i++)
-        s->symbols[i] = (cp_bpe_symbol){vocab->byte_ids[(unsigned char)piece[i]], i ? i - 1 : END,
-                                        i + 1 < n ? i + 1 : END, CP_RANK_NONE};
+    uint32_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = vocab->byte_ids[(unsigned char)piece[i]];
+        if (id < 0)
+            continue;
+        s->symbols[m] = (cp_bpe_symbol){id, m ? m - 1 : END, m + 1, CP_RANK_NONE};
+        m++;
+    }
+    if (m > 0)
+        s->symbols[m - 1].next = END;
+    *n_symbols = m;
     s->n_heap = 0;
-    for (uint32_t i = 0; i + 1 < n; i++) {
+    for (uint32_t i = 0; i + 1 < m; i++) {
         uint32_t rank = cp_vocab_merge_rank(vocab, s->symbols[i].id, s->symbols[i + 1].id);
         s->symbols[i].rank = rank;
         if (rank != CP_RANK_NONE)
@@ -113,7 +126,8 @@ static bool refresh(const cp_vocab *vocab, cp_bpe_scratch *s, uint32_t i) {
 
 static cp_status encode_long(const cp_vocab *vocab, const char *piece, size_t n, cp_bpe_scratch *s,
                              cp_ids *out, cp_error *err) {
-    cp_status status = start_long(vocab, piece, n, s, err);
+    size_t n_symbols = 0;
+    cp_status status = start_long(vocab, piece, n, s, &n_symbols, err);
     while (status == CP_OK && s->n_heap > 0) {
         uint64_t entry = heap_pop(s);
         uint32_t rank = (uint32_t)(entry >> 32), left = (uint32_t)entry;
@@ -129,7 +143,7 @@ static cp_status encode_long(const cp_vocab *vocab, const char *piece, size_t n,
         if (!refresh(vocab, s, left) || (symbol->prev != END && !refresh(vocab, s, symbol->prev)))
             status = cp_error_no_memory(err, "encoding a long word");
     }
-    for (uint32_t i = 0; status == CP_OK && i != END; i = s->symbols[i].next)
+    for (uint32_t i = n_symbols ? 0 : END; status == CP_OK && i != END; i = s->symbols[i].next)
         status = cp_ids_push(out, s->symbols[i].id, err);
     return status;
 }

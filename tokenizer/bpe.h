@@ -25,7 +25,8 @@ typedef struct cp_bpe_scratch { /* zeroed: empty */
 } cp_bpe_scratch;
 void cp_bpe_scratch_deinit(cp_bpe_scratch *scratch);
 
-/* Appends the ids of piece[0..n) to `out`. n is below UINT32_MAX. */
+/* Appends the ids of piece[0..n) to `out`. n is below UINT32_MAX. A byte that is no token is left
+ * out, as the reference does; its neighbours become neighbours. */
 cp_status cp_bpe_encode(const cp_vocab *vocab, const char *piece, size_t n, cp_bpe_scratch *scratch,
                         cp_ids *out, cp_error *err) CP_MUST_CHECK;
 

@@ -50,7 +50,7 @@ typedef struct cp_vocab {
     size_t n_merge_slots;
     int32_t *results; /* [n_merges]: the id that the merge of this rank makes */
     size_t n_merges, cap_results;
-    int32_t byte_ids[256]; /* the id of each single byte, after cp_vocab_finish */
+    int32_t byte_ids[256]; /* the id of each single byte, -1 for none; after cp_vocab_finish */
 } cp_vocab;
 
 void cp_vocab_deinit(cp_vocab *vocab); /* a zeroed struct is an empty vocabulary */
@@ -64,7 +64,8 @@ cp_status cp_vocab_add_added(cp_vocab *vocab, cp_str bytes, int64_t id, bool spe
  * tokens. */
 cp_status cp_vocab_add_merge(cp_vocab *vocab, cp_str left, cp_str right,
                              cp_error *err) CP_MUST_CHECK;
-/* Checks that each of the 256 bytes is a token, so that no text is left without ids. */
+/* Checks that each of the 256 bytes is a token, so that no text is left without ids; only bytes
+ * that text hardly has (control characters, lead bytes of no assigned character) may be missing. */
 cp_status cp_vocab_finish(cp_vocab *vocab, cp_error *err) CP_MUST_CHECK;
 
 /* The base token with these bytes, or -1. */
