@@ -179,27 +179,27 @@ void cp_matrix_widen_row(const cp_matrix *w, const cp_kernels *kernels, size_t r
                                  w->cols, out);
 }
 
-/* Notes which levels occur: bit 0 and 1 for int8 and int4, and the float type otherwise. */
-static void note(const cp_matrix *w, unsigned *quants, cp_dtype *dtype) {
+/* Notes which levels occur: bit 0 and 1 for int8 and int4, and the name of a float type. */
+static void note(const cp_matrix *w, unsigned *quants, const char **float_name) {
+    static const char *const names[] = {[CP_F32] = "f32", [CP_F16] = "f16", [CP_BF16] = "bf16"};
     if (w->dtype == CP_U8)
         *quants |= 1u << w->quant;
     else
-        *dtype = w->dtype;
+        *float_name = names[w->dtype];
 }
 
 const char *cp_weights_level(const cp_weights *w, size_t n_layers) {
-    static const char *const floats[] = {"f32", "f16", "bf16"};
     unsigned quants = 0;
-    cp_dtype dtype = CP_U8;
+    const char *float_name = "f32";
     for (size_t i = 0; i < n_layers; i++) {
         const cp_layer_weights *l = &w->layers[i];
         const cp_matrix *all[] = {&l->q_proj,    &l->k_proj,  &l->v_proj,   &l->o_proj,
                                   &l->gate_proj, &l->up_proj, &l->down_proj};
         for (size_t m = 0; m < CP_COUNT_OF(all); m++)
-            note(all[m], &quants, &dtype);
+            note(all[m], &quants, &float_name);
     }
     if (quants == 0)
-        return floats[dtype];
+        return float_name;
     if (quants == (1u << CP_INT8 | 1u << CP_INT4))
         return "int4-mixed";
     return quants == 1u << CP_INT8 ? "int8" : "int4";

@@ -69,7 +69,7 @@ static bool follows(const window *w, size_t at, const int32_t *ids, size_t n, si
 
 /* Nothing at all between the token and the one before it. */
 static bool touches_previous(const window *w, size_t at) {
-    return at > 0 && w->tokens[at].border == CP_BORDER_NONE &&
+    return at > 0 && at < w->n && w->tokens[at].border == CP_BORDER_NONE &&
            w->tokens[at].place == w->tokens[at - 1].place + 1;
 }
 

@@ -68,7 +68,7 @@ static int compare_rows(const void *left, const void *right) {
 }
 
 static const patient_row *find_patient(const jsonl_store *store, const char *mrn) {
-    patient_row key;
+    patient_row key = {0};
     if (!cp_mrn_is_valid(mrn) || store->n_patients == 0)
         return NULL;
     memcpy(key.mrn, mrn, strlen(mrn) + 1);
