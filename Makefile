@@ -15,14 +15,17 @@ ARCH  := $(shell uname -m)
 
 # What a newcomer needs, by Debian's and Ubuntu's names (the same on both).
 DEB_PACKAGES := gcc make pkg-config libmicrohttpd-dev libcjson-dev libopenblas-pthread-dev \
-                libutf8proc-dev libpcre2-dev libcmocka-dev curl ca-certificates
-PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 openblas
+                libutf8proc-dev libpcre2-dev libxxhash-dev libcmocka-dev curl ca-certificates
+PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash openblas
 
 # ---- what is built ---------------------------------------------------------------------------------
 FOLDERS ?= base tokenizer engine engine/kernels llm convert bench server
 LIB_C   := $(wildcard $(addsuffix /*.c,$(FOLDERS)))
 ifneq ($(ARCH),x86_64)
 LIB_C   := $(filter-out engine/kernels/avx%.c engine/kernels/mix_avx%.c,$(LIB_C))
+endif
+ifneq ($(ARCH),aarch64)
+LIB_C   := $(filter-out engine/kernels/neon%.c engine/kernels/mix_neon.c,$(LIB_C))
 endif
 TESTS   ?= $(wildcard tests/*.c)
 LIB_O   := $(LIB_C:%.c=$(BUILD)/%.o)
@@ -34,7 +37,8 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wfo
 CPPFLAGS += -I. -D_GNU_SOURCE -DCP_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE \
-            $(if $(filter x86_64,$(ARCH)),-fcf-protection)
+            $(if $(filter x86_64,$(ARCH)),-fcf-protection) \
+            $(if $(filter aarch64,$(ARCH)),-mbranch-protection=standard)
 ifeq ($(SAN),)
 HARDEN   += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero
 else
@@ -48,21 +52,23 @@ LIBS      = $(shell pkg-config --libs $(PKGS)) -lm
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
 
 $(BUILD)/engine/kernels/%.o: CFLAGS += -O3
+$(BUILD)/convert/quantize.o: CFLAGS += -O3
 # Only these objects may use more than the baseline instruction set.
 $(BUILD)/engine/kernels/avx2.o $(BUILD)/engine/kernels/avx2_quant.o: ISA_FLAGS := -mavx2 -mfma -mf16c
 $(BUILD)/engine/kernels/avx512.o $(BUILD)/engine/kernels/avx512_quant.o: ISA_FLAGS := -mavx512f \
     -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
+$(BUILD)/engine/kernels/neon_dot.o: ISA_FLAGS := -march=armv8.2-a+dotprod
 $(BUILD)/engine/kernels/mix_avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
 $(BUILD)/engine/kernels/mix_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps build run test check format clean loc
+.PHONY: help deps build run convert test test-arm64 check format clean loc
 
 help: ## list the targets
 	@echo "CarePath $(VERSION)"; \
-	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18; \
-	echo "Variables: MODEL=folder (run), SAN=address,undefined or SAN=thread (build, test), V=1"
+	grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 18; \
+	echo "Variables: MODEL=folder (run, convert), SAN=address,undefined or SAN=thread (build, test), V=1"
 
 deps: ## install what is missing (apt; sudo only when not root)
 	$(Q)sh tests/tools/deps.sh $(DEB_PACKAGES)
@@ -75,9 +81,16 @@ run: deps ## start the server; MODEL=folder for real inference, mock without
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
 	$(Q)exec $(BUILD)/carepath serve $(if $(MODEL),--llm-mode "$(MODEL)")
 
+convert: deps ## quantize a model; MODEL=folder, QUANT=level (int4), OUT=folder (MODEL-QUANT)
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
+	$(Q)$(BUILD)/carepath convert "$(MODEL)" "$(if $(OUT),$(OUT),$(MODEL:/=)-$(or $(QUANT),int4))" --quant $(or $(QUANT),int4)
+
 test: deps ## build and run all tests (NAME=pattern for some)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath $(BUILD)/carepath-tests
 	$(Q)$(BUILD)/carepath-tests $(NAME)
+
+test-arm64: ## cross-build for 64-bit ARM, test under qemu, compare with this machine
+	$(Q)sh tests/tools/arm64.sh $(filter lib%,$(DEB_PACKAGES))
 
 check: ## format, folder rule, headers compile alone, cppcheck
 	$(Q)sh tests/tools/check.sh

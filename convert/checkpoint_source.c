@@ -135,6 +135,7 @@ static cp_status open_folder(const char *dir, folder *f, cp_source *out, cp_erro
     cp_sampling sampling = {0};
     snprintf(f->dir, sizeof f->dir, "%s", dir);
     snprintf(out->label, sizeof out->label, "%s", dir);
+    snprintf(out->origin, sizeof out->origin, "%s", cp_source_base_name(dir));
     cp_status status = cp_config_read(dir, &out->config, err);
     if (status == CP_OK)
         status = cp_config_read_generation(dir, &out->config, &sampling, err);

@@ -31,9 +31,19 @@ void cp_safetensors_writer_metadata(cp_safetensors_writer *w, const char *key, c
     cp_json_member_text(&w->json, key, value);
 }
 
-uint64_t cp_safetensors_writer_announce(cp_safetensors_writer *w, const char *name, cp_dtype dtype,
-                                        size_t rows, size_t cols) {
-    uint64_t bytes = (uint64_t)rows * (cols ? cols : 1) * cp_dtype_bytes(dtype);
+void cp_safetensors_writer_blank(cp_safetensors_writer *w, const char *key, size_t n) {
+    char zeros[64];
+    assert(n > 0 && n < sizeof zeros && w->blank_n == 0);
+    memset(zeros, '0', n);
+    zeros[n] = '\0';
+    cp_safetensors_writer_metadata(w, key, zeros);
+    w->blank_at = w->header.n - n - 1; /* before the closing quote */
+    w->blank_n = n;
+}
+
+void cp_safetensors_writer_announce(cp_safetensors_writer *w, const char *name, cp_dtype dtype,
+                                    const size_t *shape, size_t n_dims) {
+    uint64_t bytes = cp_dtype_bytes(dtype);
     if (w->json.depth == 2)
         cp_json_close_object(&w->json); /* the metadata */
     cp_json_key(&w->json, name);
@@ -41,9 +51,10 @@ uint64_t cp_safetensors_writer_announce(cp_safetensors_writer *w, const char *na
     cp_json_member_text(&w->json, "dtype", cp_dtype_name(dtype));
     cp_json_key(&w->json, "shape");
     cp_json_open_array(&w->json);
-    cp_json_put_int(&w->json, (int64_t)rows);
-    if (cols)
-        cp_json_put_int(&w->json, (int64_t)cols);
+    for (size_t i = 0; i < n_dims; i++) {
+        cp_json_put_int(&w->json, (int64_t)shape[i]);
+        bytes *= shape[i];
+    }
     cp_json_close_array(&w->json);
     cp_json_key(&w->json, "data_offsets");
     cp_json_open_array(&w->json);
@@ -52,7 +63,6 @@ uint64_t cp_safetensors_writer_announce(cp_safetensors_writer *w, const char *na
     cp_json_close_array(&w->json);
     cp_json_close_object(&w->json);
     w->announced_bytes += bytes;
-    return bytes;
 }
 
 static cp_status failed(const cp_safetensors_writer *w, const char *doing, cp_error *err) {
@@ -88,6 +98,14 @@ cp_status cp_safetensors_writer_write(cp_safetensors_writer *w, const void *byte
     if (fwrite(bytes, 1, n, w->file) != n)
         return failed(w, "write", err);
     w->written_bytes += n;
+    return CP_OK;
+}
+
+cp_status cp_safetensors_writer_fill(cp_safetensors_writer *w, const char *value, cp_error *err) {
+    assert(strlen(value) == w->blank_n);
+    if (fseeko(w->file, (off_t)(8 + w->blank_at), SEEK_SET) != 0 ||
+        fwrite(value, 1, w->blank_n, w->file) != w->blank_n)
+        return failed(w, "write", err);
     return CP_OK;
 }
 

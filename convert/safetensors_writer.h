@@ -20,6 +20,7 @@ typedef struct cp_safetensors_writer {
     cp_strbuf header;
     cp_json_writer json;
     uint64_t announced_bytes, written_bytes;
+    size_t blank_at, blank_n; /* a metadata value that comes last; blank_n 0: none */
     FILE *file;
 } cp_safetensors_writer;
 
@@ -27,9 +28,14 @@ void cp_safetensors_writer_init(cp_safetensors_writer *w);
 void cp_safetensors_writer_deinit(cp_safetensors_writer *w); /* drops an unfinished file */
 /* An entry of __metadata__; all of them before the first tensor. */
 void cp_safetensors_writer_metadata(cp_safetensors_writer *w, const char *key, const char *value);
-/* The next tensor; cols 0 makes it a vector of `rows`. Returns its bytes. */
-uint64_t cp_safetensors_writer_announce(cp_safetensors_writer *w, const char *name, cp_dtype dtype,
-                                        size_t rows, size_t cols);
+/* An entry whose value, of `n` characters, is known only after the tensors: cp_..._fill writes it
+ * before finish. One a file. */
+void cp_safetensors_writer_blank(cp_safetensors_writer *w, const char *key, size_t n);
+cp_status cp_safetensors_writer_fill(cp_safetensors_writer *w, const char *value,
+                                     cp_error *err) CP_MUST_CHECK;
+/* The next tensor, shape[n_dims]. */
+void cp_safetensors_writer_announce(cp_safetensors_writer *w, const char *name, cp_dtype dtype,
+                                    const size_t *shape, size_t n_dims);
 /* Creates the file with the header. */
 cp_status cp_safetensors_writer_begin(cp_safetensors_writer *w, const char *path,
                                       cp_error *err) CP_MUST_CHECK;

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "convert/checkpoint_source.h"
+#include "convert/gguf_source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,8 +80,12 @@ cp_status cp_source_open(const char *path, cp_source *out, cp_error *err) {
     if (cp_file_is_folder(path))
         return cp_checkpoint_source_open(path, out, err);
     if (!cp_file_exists(path))
-        return cp_error_set(err, CP_ERR_NOT_FOUND, "%s: there is no such model folder", path);
-    return cp_error_set(err, CP_ERR_UNSUPPORTED, "%s: is not a model folder", path);
+        return cp_error_set(err, CP_ERR_NOT_FOUND, "%s: there is no such model folder or file",
+                            path);
+    if (cp_source_is_gguf(path))
+        return cp_source_open_gguf(path, out, err);
+    return cp_error_set(err, CP_ERR_UNSUPPORTED, "%s: is neither a model folder nor a .gguf file",
+                        path);
 }
 
 void cp_source_close(cp_source *s) {
@@ -88,6 +93,11 @@ void cp_source_close(cp_source *s) {
         s->ops->close(s->self);
     free(s->tensors);
     *s = (cp_source){0};
+}
+
+const char *cp_source_base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
 }
 
 cp_status cp_source_copy_file(const char *from_dir, const char *from_name, const char *to_dir,

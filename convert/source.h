@@ -67,6 +67,7 @@ typedef struct cp_source_ops {
 
 struct cp_source {
     char label[CP_PATH_CAP]; /* the folder, file or shape; named in errors */
+    char origin[128];        /* for the metadata, no path in it: "synthetic qwen3-4b, seed 1" */
     cp_model_config config;
     cp_source_tensor *tensors; /* [n_tensors], in the order of the forward pass */
     size_t n_tensors;
@@ -82,6 +83,8 @@ cp_status cp_source_plan(cp_source *source, const char *prefix, cp_error *err) C
 cp_status cp_source_open(const char *path, cp_source *out, cp_error *err) CP_MUST_CHECK;
 void cp_source_close(cp_source *source);
 
+/* For implementations: the last component of a path, for `origin`. */
+const char *cp_source_base_name(const char *path);
 /* For implementations: copies from_dir/from_name to to_dir/to_name; one that does not exist is fine
  * when `optional`. */
 cp_status cp_source_copy_file(const char *from_dir, const char *from_name, const char *to_dir,

@@ -1,14 +1,12 @@
 #include "convert/synthetic.h"
 
 #include "base/file.h"
+#include "base/json_writer.h"
 #include "base/mem.h"
-#include "base/progress.h"
-#include "convert/safetensors_writer.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct shape {
     const char *name;
@@ -32,126 +30,52 @@ const char *cp_synthetic_names(void) {
 /* ---- numbers ----------------------------------------------------------------------------------
  */
 
-/* splitmix64 (Steele, Lea & Flood 2014). */
-static uint64_t next_random(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+#define GAMMA 0x9e3779b97f4a7c15u
+
+/* splitmix64 (Steele, Lea & Flood 2014) counts in steps of GAMMA, so any place of it can be reached
+ * at once. */
+static uint64_t mix(uint64_t z) {
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
 }
 
-#define CHUNK_VALUES ((size_t)1 << 19)
-
-/* BF16 values near normal with standard deviation 0.02: the sum of four 16-bit uniforms
- * (Irwin-Hall), rounded down to BF16 by dropping bits. */
-static void fill_normal(uint16_t *out, size_t n, uint64_t *state) {
+/* Near normal with standard deviation 0.02: the sum of four 16-bit uniforms (Irwin-Hall), rounded
+ * down to BF16 by dropping bits. Values `at`, `at` + 1, ... of the stream. */
+static void fill_normal(uint64_t seed, uint64_t at, size_t n, float *out) {
     for (size_t i = 0; i < n; i++) {
-        uint64_t r = next_random(state);
+        uint64_t r = mix(seed + (at + i + 1) * GAMMA);
         int32_t sum =
             (int32_t)((r & 0xffff) + (r >> 16 & 0xffff) + (r >> 32 & 0xffff) + (r >> 48)) - 131070;
         float value = (float)sum * (0.02f / 37837.0f); /* 65536 / sqrt(3) is the sum's deviation */
         uint32_t bits;
         memcpy(&bits, &value, sizeof bits);
-        out[i] = (uint16_t)(bits >> 16);
+        bits &= 0xffff0000;
+        memcpy(out + i, &bits, sizeof bits);
     }
 }
 
-static void fill_ones(uint16_t *out, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        out[i] = 0x3f80;
-}
+/* ---- the source -------------------------------------------------------------------------------
+ */
 
-/* ---- the tensors, in the order of the forward pass
- * ------------------------------------------------ */
+typedef struct synthetic {
+    const shape *shape;
+    uint64_t seed;
+    uint64_t *starts; /* [n_tensors]: the stream's place of a matrix's first value */
+    char tokenizer_dir[CP_PATH_CAP];
+} synthetic;
 
-/* cols 0: a norm vector. */
-typedef cp_status (*tensor_fn)(void *user, const char *name, size_t rows, size_t cols,
-                               cp_error *err);
-
-static cp_status each_tensor(const shape *s, tensor_fn fn, void *user, cp_error *err) {
-    size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
-    const struct {
-        const char *name;
-        size_t rows, cols;
-    } layer[] = {
-        {"input_layernorm", s->hidden, 0},    {"self_attn.q_proj", q, s->hidden},
-        {"self_attn.k_proj", kv, s->hidden},  {"self_attn.v_proj", kv, s->hidden},
-        {"self_attn.q_norm", s->head_dim, 0}, {"self_attn.k_norm", s->head_dim, 0},
-        {"self_attn.o_proj", s->hidden, q},   {"post_attention_layernorm", s->hidden, 0},
-        {"mlp.gate_proj", s->ffn, s->hidden}, {"mlp.up_proj", s->ffn, s->hidden},
-        {"mlp.down_proj", s->hidden, s->ffn},
-    };
-    cp_status status = fn(user, "model.embed_tokens.weight", s->vocab, s->hidden, err);
-    for (size_t l = 0; l < s->layers; l++)
-        for (size_t i = 0; i < CP_COUNT_OF(layer) && status == CP_OK; i++) {
-            char name[128];
-            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, layer[i].name);
-            status = fn(user, name, layer[i].rows, layer[i].cols, err);
-        }
-    return status == CP_OK ? fn(user, "model.norm.weight", s->hidden, 0, err) : status;
-}
-
-typedef struct writing {
-    cp_safetensors_writer file;
-    cp_progress progress;
-    uint64_t random;
-    uint16_t *chunk; /* [CHUNK_VALUES] */
-} writing;
-
-static cp_status announce(void *user, const char *name, size_t rows, size_t cols, cp_error *err) {
-    writing *w = user;
+static cp_status read_rows(const cp_source *source, size_t tensor, size_t first, size_t n,
+                           float *out, cp_error *err) {
+    const synthetic *y = source->self;
+    const cp_source_tensor *t = &source->tensors[tensor];
     (void)err;
-    cp_safetensors_writer_announce(&w->file, name, CP_BF16, rows, cols);
+    if (cp_kind_is_matrix(t->kind))
+        fill_normal(y->seed, y->starts[tensor] + (uint64_t)first * t->cols, n * t->cols, out);
+    else
+        for (size_t i = 0; i < t->cols; i++)
+            out[i] = 1;
     return CP_OK;
-}
-
-static cp_status write_tensor(void *user, const char *name, size_t rows, size_t cols,
-                              cp_error *err) {
-    writing *w = user;
-    (void)name;
-    for (size_t left = rows * (cols ? cols : 1); left > 0;) {
-        size_t n = left < CHUNK_VALUES ? left : CHUNK_VALUES;
-        if (cols)
-            fill_normal(w->chunk, n, &w->random);
-        else
-            fill_ones(w->chunk, n);
-        cp_status status =
-            cp_safetensors_writer_write(&w->file, w->chunk, n * sizeof *w->chunk, err);
-        if (status != CP_OK)
-            return status;
-        left -= n;
-        cp_progress_update(&w->progress, w->file.written_bytes);
-    }
-    return CP_OK;
-}
-
-static cp_status write_weights(const shape *s, const char *path, uint64_t seed, cp_error *err) {
-    writing w = {.random = seed, .chunk = malloc(CHUNK_VALUES * sizeof(uint16_t))};
-    char seed_text[32];
-    cp_status status = CP_OK;
-    cp_safetensors_writer_init(&w.file);
-    if (!w.chunk) {
-        status = cp_error_no_memory(err, "weights");
-        goto done;
-    }
-    snprintf(seed_text, sizeof seed_text, "%llu", (unsigned long long)seed);
-    cp_safetensors_writer_metadata(&w.file, "carepath_synthetic", s->name);
-    cp_safetensors_writer_metadata(&w.file, "carepath_seed", seed_text);
-    status = each_tensor(s, announce, &w, err);
-    if (status == CP_OK)
-        status = cp_safetensors_writer_begin(&w.file, path, err);
-    if (status != CP_OK)
-        goto done;
-    cp_progress_start(&w.progress, s->name, w.file.announced_bytes);
-    status = each_tensor(s, write_tensor, &w, err);
-    if (status == CP_OK)
-        status = cp_safetensors_writer_finish(&w.file, err);
-    if (status == CP_OK)
-        cp_progress_finish(&w.progress, w.file.written_bytes);
-done:
-    cp_safetensors_writer_deinit(&w.file);
-    free(w.chunk);
-    return status;
 }
 
 /* ---- the small files ---------------------------------------------------------------------------
@@ -195,40 +119,35 @@ static cp_status write_config(const shape *s, const char *path, cp_error *err) {
 static const char generation_config[] = "{\"do_sample\": true, \"eos_token_id\": [151645, 151643], "
                                         "\"temperature\": 0.6, \"top_k\": 20, \"top_p\": 0.95}\n";
 
-static cp_status copy_file(const char *from_dir, const char *from_name, const char *to_dir,
-                           const char *to_name, cp_error *err) {
-    char from[CP_PATH_CAP], to[CP_PATH_CAP];
-    cp_strbuf bytes;
-    cp_status status = cp_path_join(from_dir, from_name, from, sizeof from, err);
-    if (status == CP_OK)
-        status = cp_path_join(to_dir, to_name, to, sizeof to, err);
-    if (status != CP_OK)
-        return status;
-    status = cp_file_read(from, (size_t)64 << 20, &bytes, err);
-    if (status == CP_OK)
-        status = cp_file_write(to, cp_strbuf_str(&bytes), err);
-    cp_strbuf_deinit(&bytes);
-    return status;
-}
-
-static cp_status write_small_files(const shape *s, const char *dst, const char *tokenizer_dir,
-                                   cp_error *err) {
+static cp_status write_files(const cp_source *source, const char *dir, cp_error *err) {
+    const synthetic *y = source->self;
+    const char *from = y->tokenizer_dir;
     char path[CP_PATH_CAP];
-    cp_status status = copy_file(tokenizer_dir, "tokenizer.json", dst, "tokenizer.json", err);
+    cp_status status =
+        cp_source_copy_file(from, "tokenizer.json", dir, "tokenizer.json", false, err);
     if (status == CP_OK)
-        status =
-            copy_file(tokenizer_dir, "tokenizer_config.json", dst, "tokenizer_config.json", err);
-    if (status == CP_OK && s->thinking) /* the file wins over tokenizer_config.json's template */
-        status = copy_file(tokenizer_dir, "chat_template_thinking_2507.jinja", dst,
-                           "chat_template.jinja", err);
+        status = cp_source_copy_file(from, "tokenizer_config.json", dir, "tokenizer_config.json",
+                                     false, err);
+    if (status == CP_OK &&
+        y->shape->thinking) /* the file wins over tokenizer_config.json's template */
+        status = cp_source_copy_file(from, "chat_template_thinking_2507.jinja", dir,
+                                     "chat_template.jinja", false, err);
     if (status == CP_OK)
-        status = cp_path_join(dst, "generation_config.json", path, sizeof path, err);
+        status = cp_path_join(dir, "generation_config.json", path, sizeof path, err);
     if (status == CP_OK)
         status = cp_file_write(path, CP_STR(generation_config), err);
     if (status == CP_OK)
-        status = cp_path_join(dst, "config.json", path, sizeof path, err);
-    return status == CP_OK ? write_config(s, path, err) : status;
+        status = cp_path_join(dir, "config.json", path, sizeof path, err);
+    return status == CP_OK ? write_config(y->shape, path, err) : status;
 }
+
+static void close_synthetic(void *self) {
+    synthetic *y = self;
+    free(y->starts);
+    free(y);
+}
+
+static const cp_source_ops ops = {read_rows, NULL, write_files, close_synthetic};
 
 static const shape *find_shape(const char *name) {
     for (size_t i = 0; i < CP_COUNT_OF(shapes); i++)
@@ -237,23 +156,61 @@ static const shape *find_shape(const char *name) {
     return NULL;
 }
 
-cp_status cp_synthetic_write(const char *name, const char *dst, const char *tokenizer_dir,
-                             uint64_t seed, cp_error *err) {
-    char weights[CP_PATH_CAP];
+static cp_model_config config_of(const shape *s) {
+    return (cp_model_config){
+        .architecture = "Qwen3ForCausalLM",
+        .n_layers = s->layers,
+        .hidden_size = s->hidden,
+        .ffn_size = s->ffn,
+        .n_heads = s->heads,
+        .n_kv_heads = s->kv_heads,
+        .head_dim = s->head_dim,
+        .vocab_size = s->vocab,
+        .max_positions = s->positions,
+        .qk_norm = true,
+        .tied = true,
+        .norm_eps = 1e-6f,
+        .rope_theta = s->rope_theta,
+    };
+}
+
+static cp_status set_up(synthetic *y, cp_source *out, cp_error *err) {
+    out->config = config_of(y->shape);
+    cp_status status = cp_source_plan(out, "model.", err);
+    if (status != CP_OK)
+        return status;
+    y->starts = calloc(out->n_tensors, sizeof *y->starts);
+    if (!y->starts)
+        return cp_error_no_memory(err, y->shape->name);
+    uint64_t at = 0;
+    for (size_t i = 0; i < out->n_tensors; i++) {
+        y->starts[i] = at;
+        if (cp_kind_is_matrix(out->tensors[i].kind))
+            at += (uint64_t)out->tensors[i].rows * out->tensors[i].cols;
+    }
+    return CP_OK;
+}
+
+cp_status cp_synthetic_open(const char *name, const char *tokenizer_dir, uint64_t seed,
+                            cp_source *out, cp_error *err) {
+    *out = (cp_source){0};
     const shape *s = find_shape(name);
     if (!s)
         return cp_error_set(err, CP_ERR_USAGE, "--synthetic is \"%.64s\", expected %s", name,
                             cp_synthetic_names());
-    if (mkdir(dst, 0755) != 0 && errno != EEXIST)
-        return cp_error_set(err, CP_ERR_IO, "%s: cannot create the folder: %s", dst,
-                            strerror(errno));
-    cp_status status = cp_path_join(dst, "model.safetensors", weights, sizeof weights, err);
+    synthetic *y = calloc(1, sizeof *y);
+    if (!y)
+        return cp_error_no_memory(err, name);
+    y->shape = s;
+    y->seed = seed;
+    snprintf(y->tokenizer_dir, sizeof y->tokenizer_dir, "%s", tokenizer_dir);
+    snprintf(out->label, sizeof out->label, "%s", name);
+    snprintf(out->origin, sizeof out->origin, "synthetic %s, seed %llu", name,
+             (unsigned long long)seed);
+    out->ops = &ops;
+    out->self = y;
+    cp_status status = set_up(y, out, err);
     if (status != CP_OK)
-        return status;
-    if (cp_file_exists(weights))
-        return cp_error_set(err, CP_ERR_USAGE,
-                            "%s exists already; remove it or choose another folder", weights);
-    /* Without model.safetensors no folder opens, so that file comes last. */
-    status = write_small_files(s, dst, tokenizer_dir, err);
-    return status == CP_OK ? write_weights(s, weights, seed, err) : status;
+        cp_source_close(out);
+    return status;
 }

@@ -1,23 +1,21 @@
-/* Random-weight models in the true shapes, for measuring speed and memory where no real weights
- * are.
+/* Random-weight models in the true shapes, as a source: for measuring speed and memory where no
+ * real weights are.
  *
- * Weights are normal with standard deviation 0.02 (norms are 1), from a fixed generator and seed,
- * stored as BF16: the same folder, byte for byte, on every machine. The text it generates means
- * nothing. */
+ * Weights are normal with standard deviation 0.02 (norms are 1) and exact in BF16, a function of
+ * seed and place: any row can be made at once, and the same model comes out on every machine. The
+ * text it generates means nothing. */
 #ifndef CP_CONVERT_SYNTHETIC_H
 #define CP_CONVERT_SYNTHETIC_H
 
-#include "base/error.h"
+#include "convert/source.h"
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* "qwen3-0.6b, qwen3-1.7b, ..." for help and errors. */
 const char *cp_synthetic_names(void);
 
-/* Makes the folder `dst` (which may exist, but holds no model yet) with weights, configs and the
- * tokenizer files of `tokenizer_dir`. */
-cp_status cp_synthetic_write(const char *name, const char *dst, const char *tokenizer_dir,
-                             uint64_t seed, cp_error *err) CP_MUST_CHECK;
+/* One of those names, with the tokenizer files of `tokenizer_dir`. *out is cleared on failure. */
+cp_status cp_synthetic_open(const char *name, const char *tokenizer_dir, uint64_t seed,
+                            cp_source *out, cp_error *err) CP_MUST_CHECK;
 
 #endif
