@@ -159,6 +159,7 @@ static cp_status refuse_others(const model *m, size_t n_used, cp_error *err) {
 
 static cp_status open_model(const char *path, model *m, cp_source *out, cp_error *err) {
     snprintf(out->label, sizeof out->label, "%s", path);
+    snprintf(out->origin, sizeof out->origin, "%s", cp_source_base_name(path));
     cp_status status = cp_gguf_open(path, &m->file, err);
     if (status == CP_OK)
         status = cp_gguf_config_read(&m->file, &m->family, &out->config, err);

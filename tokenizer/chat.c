@@ -153,6 +153,26 @@ static void render_qwen3_thinking_2507(cp_prompt *p, const cp_chat_message *mess
         control(p, "<|im_start|>assistant\n<think>\n");
 }
 
+/* ---- SmolLM2 ------------------------------------------------------------------------------- */
+
+/* Contents stand as they are; the model knows no thinking apart. */
+static void render_chatml_smollm2(cp_prompt *p, const cp_chat_message *messages, size_t n,
+                                  bool add_generation_prompt, cp_thinking thinking) {
+    static const char *const starts[] = {[CP_ROLE_SYSTEM] = "<|im_start|>system\n",
+                                         [CP_ROLE_USER] = "<|im_start|>user\n",
+                                         [CP_ROLE_ASSISTANT] = "<|im_start|>assistant\n"};
+    (void)thinking;
+    if (messages[0].role != CP_ROLE_SYSTEM)
+        control(p, "<|im_start|>system\n" CP_CHAT_SMOLLM2_SYSTEM "<|im_end|>\n");
+    for (size_t i = 0; i < n; i++) {
+        control(p, starts[messages[i].role]);
+        content(p, str(messages[i].content));
+        control(p, "<|im_end|>\n");
+    }
+    if (add_generation_prompt)
+        control(p, starts[CP_ROLE_ASSISTANT]);
+}
+
 /* ---- the public side ----------------------------------------------------------------------- */
 
 typedef void render_fn(cp_prompt *p, const cp_chat_message *messages, size_t n,
@@ -165,6 +185,7 @@ static const struct {
     [CP_CHAT_UNKNOWN] = {NULL, false},
     [CP_CHAT_QWEN3_HYBRID] = {render_qwen3_hybrid, false},
     [CP_CHAT_QWEN3_THINKING_2507] = {render_qwen3_thinking_2507, true},
+    [CP_CHAT_CHATML_SMOLLM2] = {render_chatml_smollm2, false},
 };
 
 const char *cp_chat_template_name(const cp_tokenizer *tok) {

@@ -53,6 +53,14 @@ static const char qwen3_words[] =
     "none not ns or reasoning_content role rstrip set split startswith string strip "
     "tojson tool tool_call tool_calls tools true ";
 
+/* SmolLM2's turns are ChatML with a system message of its own where the first is none. */
+static const char *const smollm2_allowed[] = {
+    "system", "role", "content", "\n", "<|im_start|>", "<|im_end|>", NULL,
+};
+
+static const char smollm2_words[] =
+    " 0 add_generation_prompt and endfor endif first for if in loop message messages ";
+
 static const family families[] = {
     {
         .id = CP_CHAT_QWEN3_HYBRID,
@@ -71,6 +79,14 @@ static const family families[] = {
                      "<|im_start|>assistant\n<think>\n"},
         .allowed = qwen3_common,
         .words = qwen3_words,
+    },
+    {
+        .id = CP_CHAT_CHATML_SMOLLM2,
+        .name = "chatml-smollm2",
+        .required = {"<|im_start|>system\n" CP_CHAT_SMOLLM2_SYSTEM "<|im_end|>\n", "<|im_start|>",
+                     "<|im_end|>", "<|im_start|>assistant\n"},
+        .allowed = smollm2_allowed,
+        .words = smollm2_words,
     },
 };
 

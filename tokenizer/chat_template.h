@@ -21,7 +21,12 @@ typedef enum cp_chat_family {
     CP_CHAT_UNKNOWN,
     CP_CHAT_QWEN3_HYBRID,
     CP_CHAT_QWEN3_THINKING_2507,
+    CP_CHAT_CHATML_SMOLLM2,
 } cp_chat_family;
+
+/* What SmolLM2's template says when the first message is no system message. */
+#define CP_CHAT_SMOLLM2_SYSTEM                                                                     \
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 typedef struct cp_chat_template {
     cp_chat_family family;

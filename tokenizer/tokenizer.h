@@ -116,7 +116,8 @@ typedef struct cp_prompt {
 void cp_prompt_init(cp_prompt *prompt);
 void cp_prompt_deinit(cp_prompt *prompt);
 
-/* "qwen3-hybrid", "qwen3-thinking-2507", or NULL when the folder has no template that is known. */
+/* "qwen3-hybrid", "qwen3-thinking-2507", "chatml-smollm2", or NULL when the folder has no template
+ * that is known. */
 const char *cp_chat_template_name(const cp_tokenizer *tok);
 /* True when the prompt leaves the model inside its thinking: its output then starts with the
  * thought and has only the closing </think> (Thinking-2507). */
