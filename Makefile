@@ -22,7 +22,7 @@ PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash openblas
 FOLDERS ?= base tokenizer engine engine/kernels llm convert bench server
 LIB_C   := $(wildcard $(addsuffix /*.c,$(FOLDERS)))
 ifneq ($(ARCH),x86_64)
-LIB_C   := $(filter-out engine/kernels/avx%.c engine/kernels/mix_avx%.c,$(LIB_C))
+LIB_C   := $(filter-out engine/kernels/avx%.c engine/kernels/mix_avx%.c bench/rates_avx%.c,$(LIB_C))
 endif
 ifneq ($(ARCH),aarch64)
 LIB_C   := $(filter-out engine/kernels/neon%.c engine/kernels/mix_neon.c,$(LIB_C))
@@ -60,6 +60,8 @@ $(BUILD)/engine/kernels/avx512.o $(BUILD)/engine/kernels/avx512_quant.o: ISA_FLA
 $(BUILD)/engine/kernels/neon_dot.o: ISA_FLAGS := -march=armv8.2-a+dotprod
 $(BUILD)/engine/kernels/mix_avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
 $(BUILD)/engine/kernels/mix_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
+$(BUILD)/bench/rates_avx2.o: ISA_FLAGS := -mavx2 -mfma
+$(BUILD)/bench/rates_avx512.o: ISA_FLAGS := -mavx512f -mavx512vnni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

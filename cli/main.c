@@ -1,6 +1,7 @@
 /* carepath: one binary, its subcommands in a table, as git has them. */
 #include "base/args.h"
 #include "base/mem.h"
+#include "bench/commands.h"
 #include "convert/commands.h"
 #include "llm/commands.h"
 #include "server/commands.h"
@@ -23,6 +24,7 @@ static const command commands[] = {
     {"logits", "token ids to logits or embeddings", cmd_logits},
     {"perplexity", "how well a model predicts given tokens", cmd_perplexity},
     {"convert", "make model folders", cmd_convert},
+    {"bench", "measure this machine, and models' speed and quality", cmd_bench},
     {"doctor", "what this machine offers and a model needs", cmd_doctor},
 };
 

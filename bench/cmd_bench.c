@@ -1,0 +1,60 @@
+/* carepath bench: chooses the subcommand. */
+#include "bench/commands.h"
+
+#include "base/args.h"
+#include "base/mem.h"
+#include "bench/subcommands.h"
+#include "engine/sysinfo.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct subcommand {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} subcommand;
+
+static const subcommand subcommands[] = {
+    {"limits", "what the machine allows: read bandwidth, peak arithmetic", cmd_bench_limits},
+    {"speed", "tokens a second of models, beside the limits; table, JSON, HTML", cmd_bench_speed},
+    {"quality", "perplexity and KL divergence against a reference model", cmd_bench_quality},
+    {"start", "one cold start in this process (bench speed runs it)", cmd_bench_start},
+};
+
+static void show_help(void) {
+    printf("Usage: carepath bench SUBCOMMAND [options]\n\nMeasures this machine, a model's speed "
+           "on it, and what quantization costs in quality.\n\nSubcommands:\n");
+    for (size_t i = 0; i < CP_COUNT_OF(subcommands); i++)
+        printf("  %-12s %s\n", subcommands[i].name, subcommands[i].summary);
+    printf("\n\"carepath bench SUBCOMMAND --help\" tells more.\n");
+}
+
+int cmd_bench(int argc, char **argv) {
+    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        show_help();
+        return CP_EXIT_OK;
+    }
+    for (size_t i = 0; argc >= 2 && i < CP_COUNT_OF(subcommands); i++)
+        if (strcmp(argv[1], subcommands[i].name) == 0)
+            return subcommands[i].run(argc - 1, argv + 1);
+    if (argc < 2)
+        fprintf(stderr, "carepath bench: the subcommand is missing");
+    else
+        fprintf(stderr, "carepath bench: \"%.64s\" is no subcommand", argv[1]);
+    fprintf(stderr, " (usage: carepath bench limits|speed|quality [options])\n");
+    return CP_EXIT_USAGE;
+}
+
+size_t cp_bench_threads(int64_t option) {
+    return option > 0 ? (size_t)option : cp_sysinfo_cpus();
+}
+
+cp_status cp_bench_print(const cp_strbuf *text, cp_error *err) {
+    cp_status status = cp_strbuf_check(text, "report", err);
+    if (status != CP_OK)
+        return status;
+    if (puts(cp_strbuf_text(text)) < 0 || fflush(stdout) != 0)
+        return cp_error_set(err, CP_ERR_IO, "stdout: %s", strerror(errno));
+    return CP_OK;
+}

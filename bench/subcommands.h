@@ -1,0 +1,24 @@
+/* The subcommands of carepath bench, a file each, and what they share. argv[0] is the word after
+ * "bench". */
+#ifndef CP_BENCH_SUBCOMMANDS_H
+#define CP_BENCH_SUBCOMMANDS_H
+
+#include "base/error.h"
+#include "base/strbuf.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CP_BENCH_TEXT_MAX ((size_t)16 << 20) /* bytes of a report */
+
+int cmd_bench_limits(int argc, char **argv);
+int cmd_bench_speed(int argc, char **argv);
+int cmd_bench_quality(int argc, char **argv);
+int cmd_bench_start(int argc, char **argv);
+
+/* The number to use for --threads: 0 is one a processor this process may use. */
+size_t cp_bench_threads(int64_t option);
+/* Writes the finished text and a line end to stdout, or says why it is not whole. */
+cp_status cp_bench_print(const cp_strbuf *text, cp_error *err) CP_MUST_CHECK;
+
+#endif
