@@ -29,11 +29,12 @@ struct cp_session {
     float *logits; /* [vocab] of the last token */
     float *hidden; /* [hidden] of the last token after the final norm */
 
-    /* Attention's scratch: for each thread, the queries of one item and their scores. */
-    int8_t *query_values; /* [threads, group, head_dim padded] */
-    float *query_scales;  /* [threads, group, groups] */
+    /* Attention's scratch, for each thread: the queries of one item and their scores. */
+    float *gathered;      /* [threads, 2, CP_ATTENTION_ROWS, group, head_dim]: queries, outputs */
+    int8_t *query_values; /* [threads, CP_ATTENTION_ROWS * group, head_dim padded] */
+    float *query_scales;  /* [threads, CP_ATTENTION_ROWS * group, groups] */
     int32_t *query_sums;
-    float *scores; /* [threads, group, max_tokens] */
+    float *scores; /* [threads, CP_ATTENTION_ROWS * group, max_tokens] */
 };
 
 /* Runs the workspace's rows through the layers: leaves x, and the caches with the rows in them. */

@@ -136,13 +136,16 @@ void cp_kv_cache_store(cp_kv_cache *c, const cp_kernels *kernels, const cp_mix_k
 /* ---- attention ----------------------------------------------------------------------------------
  */
 
-/* scores[q * stride + p] = query q . key p. */
-static void score(const cp_kv_cache *c, const cp_kernels *kernels, const unsigned char *keys,
-                  size_t n, const float *q, size_t n_queries, const cp_attention_scratch *s) {
-    if (c->kind != CP_KV_INT8) {
-        for (size_t i = 0; i < n_queries; i++)
-            kernels->gemv[c->kind == CP_KV_F16 ? CP_F16 : CP_F32](
-                keys, n, c->head_dim, q + i * c->head_dim, s->scores + i * s->stride);
+/* scores[i * stride + p] = query i . key p, for all positions below n. */
+static void score(const cp_kv_cache *c, const cp_kernels *kernels, const cp_mix_kernels *mix,
+                  const unsigned char *keys, size_t n, const float *q, size_t n_queries,
+                  const cp_attention_scratch *s) {
+    if (c->kind == CP_KV_F32) {
+        mix->score_f32(keys, n, c->head_dim, q, n_queries, s->scores, s->stride);
+        return;
+    }
+    if (c->kind == CP_KV_F16) {
+        mix->score_f16(keys, n, c->head_dim, q, n_queries, s->scores, s->stride);
         return;
     }
     size_t supers = cp_quant_supers(c->head_dim);
@@ -157,23 +160,40 @@ static void score(const cp_kv_cache *c, const cp_kernels *kernels, const unsigne
     kernels->quant_product[CP_INT8](keys, n, &all, n_queries, s->scores, s->stride);
 }
 
+/* Adds positions [from, to) of the values, weighted, to n_queries outputs; from 0 starts them. */
+static void mix_values(const cp_kv_cache *c, const cp_mix_kernels *mix, unsigned char *values,
+                       size_t from, size_t to, const float *weights, size_t stride,
+                       size_t n_queries, float *out) {
+    bool go_on = from > 0;
+    size_t width = c->head_dim, row = padded(width), n = to - from;
+    if (c->kind == CP_KV_F32)
+        mix->f32(values + from * width * 4, n, width, weights + from, stride, n_queries, go_on,
+                 out);
+    else if (c->kind == CP_KV_F16)
+        mix->f16(values + from * width * 2, n, width, weights + from, stride, n_queries, go_on,
+                 out);
+    else
+        mix->int8((const int8_t *)values + from * row,
+                  value_scales(c, values) + from * groups(width), n, width, row, weights + from,
+                  stride, n_queries, go_on, out);
+}
+
 void cp_kv_cache_attend(const cp_kv_cache *c, const cp_kernels *kernels, const cp_mix_kernels *mix,
-                        size_t layer, size_t head, size_t n, const float *q, size_t n_queries,
-                        const cp_attention_scratch *s, float *out) {
+                        size_t layer, size_t head, size_t first_n, size_t n_rows, size_t group,
+                        const float *q, const cp_attention_scratch *s, float *out) {
     float scale = 1.0f / sqrtf((float)c->head_dim);
     unsigned char *values = values_of(c, layer, head);
-    score(c, kernels, keys_of(c, layer, head), n, q, n_queries, s);
-    for (size_t i = 0; i < n_queries; i++) {
+    score(c, kernels, mix, keys_of(c, layer, head), first_n + n_rows - 1, q, n_rows * group, s);
+    for (size_t i = 0; i < n_rows * group; i++) {
         float *row = s->scores + i * s->stride;
+        size_t n = first_n + i / group; /* the positions that this query sees */
         for (size_t p = 0; p < n; p++)
             row[p] *= scale;
         kernels->softmax(row, n);
     }
-    if (c->kind == CP_KV_F32)
-        mix->f32(values, n, c->head_dim, s->scores, s->stride, n_queries, out);
-    else if (c->kind == CP_KV_F16)
-        mix->f16(values, n, c->head_dim, s->scores, s->stride, n_queries, out);
-    else
-        mix->int8((const int8_t *)values, value_scales(c, values), n, c->head_dim,
-                  padded(c->head_dim), s->scores, s->stride, n_queries, out);
+    /* What all rows see goes together, the rest row by row. */
+    mix_values(c, mix, values, 0, first_n, s->scores, s->stride, n_rows * group, out);
+    for (size_t r = 1; r < n_rows; r++)
+        mix_values(c, mix, values, first_n, first_n + r, s->scores + r * group * s->stride,
+                   s->stride, group, out + r * group * c->head_dim);
 }

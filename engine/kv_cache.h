@@ -33,18 +33,23 @@ void cp_kv_cache_store(cp_kv_cache *cache, const cp_kernels *kernels, const cp_m
                        size_t layer, size_t head, size_t position, const float *key,
                        const float *value);
 
-/* Scratch of one attention item: queries quantized (int8 cache), n_queries of head_dim. */
+/* Scratch of one attention item: its queries quantized (int8 cache), and their scores. */
 typedef struct cp_attention_scratch {
-    cp_activations queries;
-    float *scores; /* [n_queries, stride] */
-    size_t stride;
+    cp_activations queries; /* [CP_ATTENTION_ROWS * group] of head_dim */
+    float *scores;          /* [CP_ATTENTION_ROWS * group, stride] */
+    size_t stride;          /* at least the positions */
 } cp_attention_scratch;
 
-/* Attention of n_queries queries [head_dim] that share a kv head over positions 0..n: out
- * [n_queries, head_dim] = softmax(q K / sqrt(head_dim)) V. */
+/* Neighbouring tokens that one item takes together, so that keys and values are read once for them.
+ */
+#define CP_ATTENTION_ROWS 4
+
+/* Attention of n_rows neighbouring tokens, `group` queries [head_dim] each that share a kv head;
+ * token r sees positions 0..first_n + r. q and out are [n_rows, group, head_dim]. For each query
+ * out = softmax(q K / sqrt(head_dim)) V; its bits do not depend on what it was computed with. */
 void cp_kv_cache_attend(const cp_kv_cache *cache, const cp_kernels *kernels,
-                        const cp_mix_kernels *mix, size_t layer, size_t head, size_t n,
-                        const float *q, size_t n_queries, const cp_attention_scratch *scratch,
-                        float *out);
+                        const cp_mix_kernels *mix, size_t layer, size_t head, size_t first_n,
+                        size_t n_rows, size_t group, const float *q,
+                        const cp_attention_scratch *scratch, float *out);
 
 #endif

@@ -14,9 +14,10 @@ static cp_status check_size(const cp_engine *engine, size_t max_tokens, cp_error
     return CP_OK;
 }
 
-/* Queries that one attention item holds, over all threads. */
+/* Queries that attention items hold at a time, over all threads. */
 static size_t n_query_slots(const cp_engine *e) {
-    return cp_threads_count(e->threads) * (e->config.n_heads / e->config.n_kv_heads);
+    return cp_threads_count(e->threads) * CP_ATTENTION_ROWS *
+           (e->config.n_heads / e->config.n_kv_heads);
 }
 
 static cp_status allocate(cp_session *s, cp_error *err) {
@@ -27,13 +28,14 @@ static cp_status allocate(cp_session *s, cp_error *err) {
         return status;
     s->logits = cp_alloc_aligned(e->config.vocab_size, sizeof(float));
     s->hidden = cp_alloc_aligned(e->config.hidden_size, sizeof(float));
+    s->gathered = cp_alloc_aligned(2 * slots * e->config.head_dim, sizeof(float));
     s->query_values = cp_alloc_aligned(slots * supers, CP_SUPER);
     s->query_scales = cp_alloc_aligned(slots * supers, CP_GROUPS_A_SUPER * sizeof(float));
     s->query_sums = cp_alloc_aligned(slots * supers, CP_GROUPS_A_SUPER * sizeof(int32_t));
     s->scores =
-        cp_pages_alloc(slots * s->max_tokens * sizeof(float)); /* 2^18 slots of 2^24 tokens fit */
-    if (!s->logits || !s->hidden || !s->query_values || !s->query_scales || !s->query_sums ||
-        !s->scores)
+        cp_pages_alloc(slots * s->max_tokens * sizeof(float)); /* 2^20 slots of 2^24 tokens fit */
+    if (!s->logits || !s->hidden || !s->gathered || !s->query_values || !s->query_scales ||
+        !s->query_sums || !s->scores)
         return cp_error_no_memory(err, "session");
     return CP_OK;
 }
@@ -46,7 +48,8 @@ cp_status cp_session_bytes(cp_engine *e, size_t max_tokens, size_t *bytes, cp_er
     if (status == CP_OK)
         *bytes +=
             (e->config.vocab_size + e->config.hidden_size + slots * max_tokens) * sizeof(float) +
-            slots * cp_quant_supers(e->config.head_dim) * per_super;
+            slots * (cp_quant_supers(e->config.head_dim) * per_super +
+                     2 * e->config.head_dim * sizeof(float));
     return status;
 }
 
@@ -76,6 +79,7 @@ void cp_session_free(cp_session *s) {
     cp_kv_cache_free(&s->cache);
     free(s->logits);
     free(s->hidden);
+    free(s->gathered);
     free(s->query_values);
     free(s->query_scales);
     free(s->query_sums);

@@ -22,6 +22,8 @@ static float random_float(void) {
 
 typedef struct input {
     size_t n, width, row, stride, n_queries;
+    bool go_on; /* from `start` */
+    float start;
     float weights[MAX_QUERIES * (MAX_POSITIONS + 7)];
     float f32[MAX_POSITIONS * MAX_WIDTH];
     uint16_t f16[MAX_POSITIONS * MAX_WIDTH];
@@ -35,6 +37,8 @@ static void draw(input *in) {
     in->row = (in->width + 31) / 32 * 32;
     in->stride = in->n + test_random(&seed) % 7;
     in->n_queries = test_random(&seed) % MAX_QUERIES + 1;
+    in->go_on = test_random(&seed) % 2;
+    in->start = random_float();
     for (size_t i = 0; i < sizeof in->weights / sizeof in->weights[0]; i++)
         in->weights[i] = fabsf(random_float());
     for (size_t i = 0; i < MAX_POSITIONS * MAX_WIDTH; i++) {
@@ -51,19 +55,23 @@ static void run(const cp_mix_kernels *k, int kind, const input *in, float *out) 
     size_t n_out = in->n_queries * in->width;
     for (size_t i = 0; i < n_out + 2 * GUARD; i++)
         out[i] = NAN;
+    for (size_t i = 0; i < n_out && in->go_on; i++)
+        out[GUARD + i] = in->start;
     if (kind == 0)
-        k->f32(in->f32, in->n, in->width, in->weights, in->stride, in->n_queries, out + GUARD);
+        k->f32(in->f32, in->n, in->width, in->weights, in->stride, in->n_queries, in->go_on,
+               out + GUARD);
     else if (kind == 1)
-        k->f16(in->f16, in->n, in->width, in->weights, in->stride, in->n_queries, out + GUARD);
+        k->f16(in->f16, in->n, in->width, in->weights, in->stride, in->n_queries, in->go_on,
+               out + GUARD);
     else
         k->int8(in->int8, in->scales, in->n, in->width, in->row, in->weights, in->stride,
-                in->n_queries, out + GUARD);
+                in->n_queries, in->go_on, out + GUARD);
     for (size_t i = 0; i < GUARD; i++)
         assert_true(isnan(out[i]) && isnan(out[GUARD + n_out + i]));
 }
 
 static float plain(int kind, const input *in, size_t q, size_t d) {
-    float acc = 0;
+    float acc = in->go_on ? in->start : 0;
     for (size_t p = 0; p < in->n; p++) {
         float weight = in->weights[q * in->stride + p];
         if (kind == 0)
@@ -105,6 +113,37 @@ static void every_table_equals_the_definition(void **state) {
     }
 }
 
+/* Scores are gemv's, key by key, whatever the number of queries. */
+static void scores_equal_single_products(void **state) {
+    (void)state;
+    static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
+    static input in;
+    static float queries[MAX_QUERIES * MAX_WIDTH], scores[MAX_QUERIES * (MAX_POSITIONS + 7)],
+        one[MAX_POSITIONS];
+    const cp_kernels *scalar = cp_kernels_scalar();
+    seed = 99;
+    for (int round = 0; round < 60; round++) {
+        draw(&in);
+        for (size_t i = 0; i < MAX_QUERIES * MAX_WIDTH; i++)
+            queries[i] = random_float();
+        for (size_t i = 0; i < 4; i++) {
+            const cp_kernels *table;
+            if (cp_kernels_choose(isas[i], &table, NULL) != CP_OK)
+                continue;
+            for (cp_dtype kind = CP_F32; kind <= CP_F16; kind++) {
+                const void *keys = kind == CP_F32 ? (const void *)in.f32 : in.f16;
+                const cp_mix_kernels *mix = cp_mix_kernels_for(isas[i]);
+                (kind == CP_F32 ? mix->score_f32 : mix->score_f16)(keys, in.n, in.width, queries,
+                                                                   in.n_queries, scores, in.stride);
+                for (size_t q = 0; q < in.n_queries; q++) {
+                    scalar->gemv[kind](keys, in.n, in.width, queries + q * in.width, one);
+                    assert_memory_equal(one, scores + q * in.stride, in.n * sizeof *one);
+                }
+            }
+        }
+    }
+}
+
 /* Every float whose neighbourhood decides a rounding: halves and their midpoints, one bit either
  * side. */
 static void narrowing_rounds_to_nearest_even(void **state) {
@@ -141,6 +180,7 @@ static void narrowing_rounds_to_nearest_even(void **state) {
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_table_equals_the_definition),
+    cmocka_unit_test(scores_equal_single_products),
     cmocka_unit_test(narrowing_rounds_to_nearest_even),
 };
 CP_TEST_GROUP(mix_kernels, tests)

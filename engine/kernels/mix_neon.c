@@ -2,6 +2,7 @@
 #include <arm_neon.h>
 
 #define CP_VECTOR_FLOATS 4
+#define BLOCK_VECTORS    4
 #define VECTOR           float32x4_t
 #define ZERO()           vdupq_n_f32(0)
 #define SET1(x)          vdupq_n_f32(x)
@@ -18,6 +19,18 @@ static inline float32x4_t load_int8(const signed char *from) {
     __builtin_memcpy(&four, from, sizeof four);
     int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(four));
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+}
+
+#include "engine/kernels/lanes.h"
+
+/* The fixed tree, one set after the other. */
+static inline void tree4(VECTOR acc[4][CP_LANES / CP_VECTOR_FLOATS], float out[4]) {
+    for (size_t q = 0; q < 4; q++) {
+        float sums[CP_LANES];
+        for (size_t v = 0; v < CP_LANES / CP_VECTOR_FLOATS; v++)
+            STORE(sums + v * CP_VECTOR_FLOATS, acc[q][v]);
+        out[q] = cp_tree_sum(sums);
+    }
 }
 
 #include "engine/kernels/mix_generic.h"
