@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "convert/gguf_blocks.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,26 +189,28 @@ static cp_status take_metadata(cursor *c, cp_gguf *file, uint64_t n, cp_error *e
 
 /* ---- tensors ------------------------------------------------------------------------------- */
 
-static cp_status tensor_fault(const cp_gguf *file, const cp_gguf_tensor *t, cp_error *err,
-                              const char *what, size_t got, size_t limit) {
-    return cp_error_set(err, CP_ERR_FORMAT, "%s: tensor %.*s: %s (%zu; %zu)", file->path,
-                        shown(t->name), t->name.data, what, got, limit);
+static cp_status CP_PRINTF(4, 5) tensor_fault(const cp_gguf *file, const cp_gguf_tensor *t,
+                                              cp_error *err, const char *fmt, ...) {
+    char what[160];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    return cp_error_set(err, CP_ERR_FORMAT, "%s: tensor %.*s: %s", file->path, shown(t->name),
+                        t->name.data, what);
 }
 
 static cp_status take_shape(cursor *c, cp_gguf_tensor *t, cp_error *err) {
     uint64_t n_dims = 0, dim = 0;
     cp_status status = take(c, 4, &n_dims, err);
     if (status == CP_OK && (n_dims == 0 || n_dims > CP_GGUF_MAX_DIMS))
-        return cp_error_set(
-            err, CP_ERR_FORMAT, "%s: tensor %.*s: %llu dimensions, expected 1 to %d", c->file->path,
-            shown(t->name), t->name.data, (unsigned long long)n_dims, CP_GGUF_MAX_DIMS);
+        return tensor_fault(c->file, t, err, "%llu dimensions, expected 1 to %d",
+                            (unsigned long long)n_dims, CP_GGUF_MAX_DIMS);
     t->n_dims = (size_t)n_dims;
     for (size_t i = t->n_dims; i-- > 0 && status == CP_OK;) {
         status = take(c, 8, &dim, err);
         if (status == CP_OK && (dim == 0 || dim > INT64_MAX))
-            return cp_error_set(err, CP_ERR_FORMAT, "%s: tensor %.*s: a dimension of %llu",
-                                c->file->path, shown(t->name), t->name.data,
-                                (unsigned long long)dim);
+            return tensor_fault(c->file, t, err, "a dimension of %llu", (unsigned long long)dim);
         t->shape[i] = (size_t)dim;
     }
     return status;
@@ -223,15 +226,15 @@ static cp_status tensor_bytes(const cp_gguf *file, cp_gguf_tensor *t, cp_error *
             ")",
             file->path, shown(t->name), t->name.data, t->type, cp_gguf_type_name(t->type));
     if (row % block != 0)
-        return tensor_fault(file, t, err, "a row is not a whole number of blocks", row, block);
+        return tensor_fault(
+            file, t, err, "a row of %zu values is not a whole number of blocks of %zu", row, block);
     bool fits = true;
     for (size_t i = 0; i + 1 < t->n_dims; i++)
         fits = fits && cp_size_mul(rows, t->shape[i], &rows);
     size_t row_bytes = 0;
     fits = fits && cp_size_mul(row / block, block_bytes, &row_bytes) &&
            cp_size_mul(rows, row_bytes, &t->n_bytes);
-    return fits ? CP_OK
-                : tensor_fault(file, t, err, "the dimensions' product overflows", t->shape[0], row);
+    return fits ? CP_OK : tensor_fault(file, t, err, "its dimensions' product overflows");
 }
 
 static cp_status take_tensors(cursor *c, cp_gguf *file, uint64_t n, cp_error *err) {
@@ -276,12 +279,15 @@ static cp_status place_tensors(cp_gguf *file, size_t start, size_t alignment, cp
     for (size_t i = 0; i < file->n_tensors; i++) {
         cp_gguf_tensor *t = &file->tensors[i];
         if (t->offset % alignment != 0)
-            return tensor_fault(file, t, err, "its offset is not aligned", t->offset, alignment);
+            return tensor_fault(file, t, err, "its offset %zu is not aligned to %zu", t->offset,
+                                alignment);
         if (t->offset > n_data || t->n_bytes > n_data - t->offset)
-            return tensor_fault(file, t, err, "its data runs past the file's end", t->offset,
-                                n_data);
+            return tensor_fault(file, t, err,
+                                "its %zu bytes at offset %zu run past the file's end (%zu)",
+                                t->n_bytes, t->offset, n_data);
         if (t->offset < end)
-            return tensor_fault(file, t, err, "its data overlaps another's", t->offset, end);
+            return tensor_fault(file, t, err, "its data at offset %zu overlaps another's, to %zu",
+                                t->offset, end);
         end = t->offset + t->n_bytes;
         t->data = file->mapping.data + start + t->offset;
     }

@@ -215,10 +215,9 @@ uint32_t cp_vocab_merge_rank(const cp_vocab *vocab, int32_t left, int32_t right)
  * has: control characters, what starts a character of planes 4 to 11 (none is assigned), and what
  * is never in UTF-8. */
 static bool may_lack(unsigned byte) {
-    bool control = byte < 0x20 && !strchr("\t\n\r", (int)byte),
-         never = byte == 0xc0 || byte == 0xc1;
-    return byte == 0 || control || byte == 0x7f || never || byte == 0xf1 || byte == 0xf2 ||
-           byte >= 0xf5;
+    bool control = (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f;
+    bool never = byte == 0xc0 || byte == 0xc1 || byte >= 0xf5;
+    return control || never || byte == 0xf1 || byte == 0xf2;
 }
 
 cp_status cp_vocab_finish(cp_vocab *vocab, cp_error *err) {
