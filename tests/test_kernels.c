@@ -116,7 +116,7 @@ static void compare_matrices(const cp_kernels *k, const cp_kernels *scalar, cp_d
 static void every_table_equals_scalar(void **state) {
     (void)state;
     const char *given = getenv("CP_TEST_SEED");
-    static const char *const names[] = {"avx512", "avx2"};
+    static const char *const names[] = {"avx512", "avx2", "neon"};
     seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
     printf("             seed %llu\n", (unsigned long long)seed);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

@@ -29,7 +29,7 @@ static void start_seed(void) {
     printf("             seed %llu\n", (unsigned long long)seed);
 }
 
-static const char *const names[] = {"avx512", "avx2"};
+static const char *const names[] = {"avx512", "avx2", "neon"};
 #define N_NAMES (sizeof names / sizeof names[0])
 
 static const cp_kernels *table_named(const char *name) {

@@ -34,6 +34,11 @@ static const choice choices[] = {
     {"avx512", NULL, NULL},
     {"avx2", NULL, NULL},
 #endif
+#if defined(__aarch64__)
+    {"neon", cp_kernels_neon, NULL},
+#else
+    {"neon", NULL, NULL},
+#endif
     {"scalar", cp_kernels_scalar, NULL},
 };
 #define N_CHOICES (sizeof choices / sizeof choices[0])
@@ -55,6 +60,6 @@ cp_status cp_kernels_choose(const char *forced, const cp_kernels **out, cp_error
                                 "CAREPATH_ISA is \"%s\", which this machine does not have", forced);
     }
     return cp_error_set(err, CP_ERR_USAGE,
-                        "CAREPATH_ISA is \"%.32s\", expected avx512, avx2 or scalar",
+                        "CAREPATH_ISA is \"%.32s\", expected avx512, avx2, neon or scalar",
                         forced ? forced : "");
 }

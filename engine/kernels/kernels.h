@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 typedef struct cp_kernels {
-    const char *name; /* "scalar", "avx2", "avx512" */
+    const char *name; /* "scalar", "avx2", "avx512", "neon" */
 
     /* Sum of a[i] * b[i]. */
     float (*dot)(const float *a, const float *b, size_t n);
@@ -65,6 +65,8 @@ const cp_kernels *cp_kernels_scalar(void);
 #if defined(__x86_64__)
 const cp_kernels *cp_kernels_avx2(void);
 const cp_kernels *cp_kernels_avx512(void); /* with VNNI */
+#elif defined(__aarch64__)
+const cp_kernels *cp_kernels_neon(void); /* with the dot product extension where there is one */
 #endif
 
 /* The fastest table this machine runs, or the one that CAREPATH_ISA names (passed as `forced`, NULL
