@@ -115,8 +115,6 @@ static cp_status convert_unit(conversion *c, worker *w, size_t unit, cp_error *e
     cp_status status = source->ops->read_rows(source, c->tensor, first, n_rows, w->rows, err);
     if (status != CP_OK)
         return status;
-    if (source->ops->release)
-        source->ops->release(source, c->tensor, first, n_rows);
     *result = (unit_result){.error = 0};
     XXH128_canonicalFromHash(&result->hash,
                              XXH3_128bits(w->rows, n_rows * t->cols * sizeof *w->rows));
@@ -160,6 +158,13 @@ static void measure(conversion *c, cp_convert_kind *kind) {
     }
 }
 
+static void release_chunk(const conversion *c) {
+    size_t rows = c->source->tensors[c->tensor].rows, first = c->first_unit * UNIT_ROWS,
+           n = c->n_units * UNIT_ROWS;
+    if (c->source->ops->release)
+        c->source->ops->release(c->source, c->tensor, first, rows - first < n ? rows - first : n);
+}
+
 static cp_status convert_tensor(conversion *c, size_t tensor, cp_error *err) {
     const cp_source_tensor *t = &c->source->tensors[tensor];
     cp_storage storage = c->storages[tensor];
@@ -186,6 +191,7 @@ static cp_status convert_tensor(conversion *c, size_t tensor, cp_error *err) {
         if (status != CP_OK)
             return status;
         left -= bytes;
+        release_chunk(c);
         cp_progress_update(&c->progress, c->file.written_bytes);
     }
     return CP_OK;
@@ -204,7 +210,8 @@ static void announce(conversion *c, size_t tensor) {
         shape[2] = cp_quant_super_bytes(cp_storage_quant(storage));
         cp_safetensors_writer_announce(&c->file, t->name, CP_U8, shape, 3);
     } else if (cp_kind_is_matrix(t->kind)) {
-        cp_safetensors_writer_announce(&c->file, t->name, CP_BF16, shape, 2);
+        cp_safetensors_writer_announce(&c->file, t->name,
+                                       storage == CP_STORE_F32 ? CP_F32 : CP_BF16, shape, 2);
     } else {
         cp_safetensors_writer_announce(&c->file, t->name, CP_F32, &t->cols, 1);
     }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static const char *const level_names[CP_N_LEVELS] = {"bf16", "int8", "int4", "int4-mixed"};
+static const char *const level_names[CP_N_LEVELS] = {"f32", "bf16", "int8", "int4", "int4-mixed"};
 
 const char *cp_quant_level_name(cp_quant_level level) {
     return level_names[level];
@@ -106,8 +106,8 @@ static void spend_budget(const cp_source *s, cp_quant_level level, cp_storage *o
 }
 
 void cp_policy_choose(const cp_source *s, cp_quant_level level, cp_storage *out) {
-    static const cp_storage of_matrices[CP_N_LEVELS] = {CP_STORE_BF16, CP_STORE_INT8, CP_STORE_INT4,
-                                                        CP_STORE_INT4};
+    static const cp_storage of_matrices[CP_N_LEVELS] = {CP_STORE_F32, CP_STORE_BF16, CP_STORE_INT8,
+                                                        CP_STORE_INT4, CP_STORE_INT4};
     for (size_t i = 0; i < s->n_tensors; i++)
         out[i] = cp_kind_is_matrix(s->tensors[i].kind) ? of_matrices[level] : CP_STORE_F32;
     if (level >= CP_LEVEL_INT4)

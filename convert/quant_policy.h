@@ -1,9 +1,10 @@
 /* Which matrix is stored how: the quantization levels and the one table behind the mixed ones.
  *
- * int8 and bf16 treat all matrices alike. The two 4-bit levels keep as many of the most sensitive
- * matrices at int8 as fit in a budget: the bits that the usual 4-bit mixes of the same shape take
- * (llama.cpp's Q4_0 and Q4_K_M, their fallbacks for narrow matrices included). So "equal or fewer
- * bits a weight" holds by construction. Norm vectors are float32 at every level. Pure functions. */
+ * f32, bf16 and int8 treat all matrices alike. The two 4-bit levels keep as many of the most
+ * sensitive matrices at int8 as fit in a budget: the bits that the usual 4-bit mixes of the same
+ * shape take (llama.cpp's Q4_0 and Q4_K_M, their fallbacks for narrow matrices included). So "equal
+ * or fewer bits a weight" holds by construction. Norm vectors are float32 at every level. Pure
+ * functions. */
 #ifndef CP_CONVERT_QUANT_POLICY_H
 #define CP_CONVERT_QUANT_POLICY_H
 
@@ -13,6 +14,7 @@
 #include <stdint.h>
 
 typedef enum cp_quant_level {
+    CP_LEVEL_F32,
     CP_LEVEL_BF16,
     CP_LEVEL_INT8,
     CP_LEVEL_INT4,
@@ -20,7 +22,7 @@ typedef enum cp_quant_level {
     CP_N_LEVELS
 } cp_quant_level;
 
-#define CP_QUANT_LEVEL_NAMES "bf16, int8, int4 or int4-mixed"
+#define CP_QUANT_LEVEL_NAMES "f32, bf16, int8, int4 or int4-mixed"
 const char *cp_quant_level_name(cp_quant_level level);
 /* False for a name that is none. */
 bool cp_quant_level_of(const char *name, cp_quant_level *out);

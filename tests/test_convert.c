@@ -107,9 +107,9 @@ static void check_tensor(const cp_source *source, size_t index, const cp_tensor 
     assert_non_null(t);
     if (!cp_kind_is_matrix(want->kind)) {
         assert_true(t->dtype == CP_F32 && t->n_dims == 1 && t->shape[0] == want->cols);
-    } else if (level == CP_LEVEL_BF16) {
-        assert_true(t->dtype == CP_BF16 && t->n_dims == 2 && t->shape[0] == want->rows &&
-                    t->shape[1] == want->cols);
+    } else if (level == CP_LEVEL_BF16 || level == CP_LEVEL_F32) {
+        assert_true(t->dtype == (level == CP_LEVEL_F32 ? CP_F32 : CP_BF16) && t->n_dims == 2 &&
+                    t->shape[0] == want->rows && t->shape[1] == want->cols);
     } else {
         assert_true(t->dtype == CP_U8 && t->n_dims == 3);
         assert_int_equal(t->shape[0], cp_quant_tiles(want->rows));
