@@ -407,6 +407,32 @@ static void mutants_never_crash(void **state) {
     cp_strbuf_deinit(&good[1]);
 }
 
+/* Each allocation in turn fails: the sentence says so, nothing leaks, nothing crashes. */
+static void no_memory_is_an_error(void **state) {
+    (void)state;
+    cp_error err;
+    const char *dir = test_tmp_dir();
+    char path[512];
+    snprintf(path, sizeof path, "%s/model.gguf", dir);
+    cp_strbuf image = gguf_image(false, NULL);
+    test_write_file(path, image.data, image.n);
+    cp_strbuf_deinit(&image);
+    cp_status status = CP_ERR_NO_MEMORY;
+    long n = 0;
+    while (status == CP_ERR_NO_MEMORY && n < 5000) {
+        cp_source source;
+        test_alloc_fail_at(++n, 0);
+        status = cp_source_open_gguf(path, &source, &err);
+        if (status == CP_OK)
+            status = source.ops->write_files(&source, dir, &err);
+        test_alloc_fail_at(0, 0);
+        cp_source_close(&source);
+    }
+    if (status != CP_OK)
+        fail_msg("allocation %ld: status %d, %s", n, status, err.message);
+    assert_true(n > 20);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_image_itself_is_right),
     cmocka_unit_test(faults_of_the_header_are_refused),
@@ -416,5 +442,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(weights_that_are_not_finite_are_refused),
     cmocka_unit_test(no_truncated_file_opens),
     cmocka_unit_test(mutants_never_crash),
+    cmocka_unit_test(no_memory_is_an_error),
 };
 CP_TEST_GROUP(gguf, tests)
