@@ -11,7 +11,7 @@
 
 #define HIDE(vector) __asm__ volatile("" : "+w"(vector)) /* see rates_avx2.c */
 
-__attribute__((target("+dotprod"))) static void int8_sdot(size_t n_rounds) {
+__attribute__((target("arch=armv8.2-a+dotprod"))) static void int8_sdot(size_t n_rounds) {
     int32x4_t sum[N_SUMS];
     int8x16_t a = vdupq_n_s8(3), b = vdupq_n_s8(-5);
     for (int i = 0; i < N_SUMS; i++)
