@@ -265,10 +265,10 @@ static void put_item(const cp_gguf_vocab *v, cp_json_writer *w, int32_t id, cons
 static void put_text_items(const cp_gguf_vocab *v, cp_json_writer *w, const char *text,
                            int type_id) {
     if (v->add_bos)
-        put_item(v, w, v->bos, NULL, type_id);
+        put_item(v, w, v->bos, "", type_id);
     put_item(v, w, -1, text, type_id);
     if (v->add_eos)
-        put_item(v, w, v->eos, NULL, type_id);
+        put_item(v, w, v->eos, "", type_id);
 }
 
 /* Keys of the writer end in a NUL; tokens, which have none inside, are copied for it. */
