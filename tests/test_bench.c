@@ -1,0 +1,360 @@
+/* carepath bench as a script would use it: the forms of its reports. No time is asserted. */
+#include "tests/test.h"
+
+#include "base/file.h"
+
+#include <math.h>
+#include <unistd.h>
+
+#define MODEL   GOLDEN "/models/tied-gqa2"
+#define UNTIED  GOLDEN "/models/untied-gqa4-sharded"
+#define TEXT_OF 3000 /* bytes of the quality tests' text */
+
+static test_run bench(const char *const *argv) {
+    return test_run_program(argv, NULL, NULL);
+}
+
+static cJSON *json_of(const test_run *run) {
+    cJSON *tree = cJSON_Parse(cp_strbuf_text(&run->out));
+    if (run->exit_code != 0 || !tree)
+        fail_msg("exit %d, stdout %.200s, stderr %.400s", run->exit_code, cp_strbuf_text(&run->out),
+                 cp_strbuf_text(&run->err));
+    return tree;
+}
+
+/* ---- a schema, in the small -------------------------------------------------------------------
+ */
+
+typedef struct field {
+    const char *key;
+    int type; /* cJSON_String, cJSON_Number, cJSON_Array, cJSON_Object */
+    double lo, hi;
+} field;
+
+/* Every field is there with its type and range, and there is nothing else. */
+static void check_object(const cJSON *object, const field *fields, size_t n) {
+    assert_true(cJSON_IsObject(object));
+    for (size_t i = 0; i < n; i++) {
+        const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, fields[i].key);
+        if (!value || (value->type & 0xff) != fields[i].type)
+            fail_msg("\"%s\" is missing or of another type", fields[i].key);
+        if (cJSON_IsNumber(value) &&
+            !(value->valuedouble >= fields[i].lo && value->valuedouble <= fields[i].hi))
+            fail_msg("\"%s\" is %g, expected %g to %g", fields[i].key, value->valuedouble,
+                     fields[i].lo, fields[i].hi);
+        if (cJSON_IsString(value))
+            assert_true(value->valuestring[0] != '\0');
+    }
+    if ((size_t)cJSON_GetArraySize(object) != n)
+        fail_msg("%d members, expected %zu", cJSON_GetArraySize(object), n);
+}
+
+static double number(const cJSON *object, const char *key) {
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
+    assert_true(cJSON_IsNumber(value));
+    return value->valuedouble;
+}
+
+#define TINY 1e-12
+#define HUGE 1e15
+
+static const field model_fields[] = {
+    {"model", cJSON_String, 0, 0},
+    {"quant", cJSON_String, 0, 0},
+    {"kv", cJSON_String, 0, 0},
+    {"isa", cJSON_String, 0, 0},
+    {"threads", cJSON_Number, 1, 256},
+    {"cpu", cJSON_String, 0, 0},
+    {"version", cJSON_String, 0, 0},
+    {"date", cJSON_String, 0, 0},
+    {"seed", cJSON_Number, 7, 7},
+    {"gen", cJSON_Number, 6, 6},
+    {"repeat", cJSON_Number, 2, 2},
+    {"read_gb_s", cJSON_Number, TINY, HUGE},
+    {"load_s", cJSON_Number, TINY, HUGE},
+    {"first_token_cold_s", cJSON_Number, TINY, HUGE},
+    {"first_token_warm_s", cJSON_Number, TINY, HUGE},
+    {"rss_bytes", cJSON_Number, 1 << 20, HUGE},
+    {"weight_bytes", cJSON_Number, 1, HUGE},
+    {"session_bytes", cJSON_Number, 1, HUGE},
+    {"kv_bytes_per_token", cJSON_Number, 1, HUGE},
+    {"prefill", cJSON_Array, 0, 0},
+    {"decode", cJSON_Array, 0, 0},
+    {"skipped", cJSON_Array, 0, 0},
+};
+
+static const field prefill_fields[] = {
+    {"n", cJSON_Number, 1, HUGE},
+    {"tok_s", cJSON_Number, TINY, HUGE},
+    {"tok_s_min", cJSON_Number, TINY, HUGE},
+    {"tok_s_max", cJSON_Number, TINY, HUGE},
+    {"gop_s", cJSON_Number, TINY, HUGE},
+    {"share_of_peak", cJSON_Number, 0, HUGE},
+};
+
+static const field decode_fields[] = {
+    {"depth", cJSON_Number, 0, HUGE},        {"batch", cJSON_Number, 1, 64},
+    {"tok_s", cJSON_Number, TINY, HUGE},     {"tok_s_min", cJSON_Number, TINY, HUGE},
+    {"tok_s_max", cJSON_Number, TINY, HUGE}, {"bytes_per_token", cJSON_Number, 1, HUGE},
+    {"read_gb_s", cJSON_Number, TINY, HUGE}, {"share_of_bandwidth", cJSON_Number, TINY, HUGE},
+};
+
+#define CHECK(object, fields) check_object(object, fields, sizeof(fields) / sizeof(fields)[0])
+
+static void check_range(const cJSON *row) {
+    assert_true(number(row, "tok_s_min") <= number(row, "tok_s"));
+    assert_true(number(row, "tok_s") <= number(row, "tok_s_max"));
+}
+
+static const char *const speed_words[] = {
+    NULL, "bench",     "speed", "--model",  MODEL, "--prompt", "32,16", "--gen",
+    "6",  "--depth",   "20,0",  "--batch",  "3,1", "--repeat", "2",     "--seed",
+    "7",  "--threads", "2",     "--buffer", "16",  "--json",   NULL};
+
+static void speed_json_has_its_promised_form(void **state) {
+    (void)state;
+    test_run run = bench(speed_words);
+    cJSON *tree = json_of(&run);
+    CHECK(tree, model_fields);
+    assert_string_equal(cJSON_GetObjectItem(tree, "model")->valuestring, "tied-gqa2");
+    assert_string_equal(cJSON_GetObjectItem(tree, "quant")->valuestring, "bf16");
+    assert_int_equal(number(tree, "threads"), 2);
+    const cJSON *prefill = cJSON_GetObjectItem(tree, "prefill"),
+                *decode = cJSON_GetObjectItem(tree, "decode"), *row;
+    assert_int_equal(cJSON_GetArraySize(prefill), 2);
+    assert_int_equal(number(cJSON_GetArrayItem(prefill, 0), "n"), 16);
+    assert_int_equal(number(cJSON_GetArrayItem(prefill, 1), "n"), 32);
+    cJSON_ArrayForEach(row, prefill) {
+        CHECK(row, prefill_fields);
+        check_range(row);
+    }
+    assert_int_equal(cJSON_GetArraySize(decode), 4); /* every depth with every batch */
+    int i = 0;
+    double weights = number(tree, "weight_bytes"), kv = number(tree, "kv_bytes_per_token");
+    cJSON_ArrayForEach(row, decode) {
+        CHECK(row, decode_fields);
+        check_range(row);
+        double depth = i / 2 ? 20 : 0, batch = i % 2 ? 3 : 1;
+        assert_true(number(row, "depth") == depth && number(row, "batch") == batch);
+        assert_true(fabs(number(row, "bytes_per_token") - (weights / batch + (depth + 3.5) * kv)) <
+                    1); /* positions read by 6 tokens: depth + 1 .. depth + 6 */
+        i++;
+    }
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(tree, "skipped")), 0);
+    cJSON_Delete(tree);
+    test_run_free(&run);
+}
+
+/* The untied model's embedding table is not read by a step; two models make an array. */
+static void several_models_make_an_array(void **state) {
+    (void)state;
+    test_run run =
+        bench((const char *[]){NULL,       "bench",   "speed",    "--model", MODEL "," UNTIED,
+                               "--model",  MODEL,     "--prompt", "8",       "--gen",
+                               "2",        "--depth", "0",        "--batch", "1",
+                               "--repeat", "1",       "--buffer", "16",      "--kv",
+                               "int8",     "--json",  NULL});
+    cJSON *tree = json_of(&run);
+    assert_true(cJSON_IsArray(tree));
+    assert_int_equal(cJSON_GetArraySize(tree), 3);
+    const cJSON *untied = cJSON_GetArrayItem(tree, 1);
+    assert_string_equal(cJSON_GetObjectItem(untied, "model")->valuestring, "untied-gqa4-sharded");
+    assert_string_equal(cJSON_GetObjectItem(untied, "kv")->valuestring, "int8");
+    const cJSON *row = cJSON_GetArrayItem(cJSON_GetObjectItem(untied, "decode"), 0);
+    assert_true(number(row, "bytes_per_token") < 0.95 * number(untied, "weight_bytes"));
+    cJSON_Delete(tree);
+    test_run_free(&run);
+}
+
+/* Tags open and close in order; attributes are quoted. Enough to catch a forgotten end. */
+static void check_markup(const char *at) {
+    static const char *const alone[] = {"!DOCTYPE", "meta", "line", "br"};
+    char stack[32][16];
+    int depth = 0;
+    for (const char *end; (at = strchr(at, '<')); at = end) {
+        char name[16] = "";
+        bool closing = at[1] == '/', empty;
+        end = at + 1;
+        for (bool quoted = false; *end && (quoted || *end != '>'); end++)
+            quoted ^= *end == '"';
+        assert_true(*end == '>');
+        assert_int_equal(sscanf(at + 1 + closing, "%15[A-Za-z0-9!]", name), 1);
+        empty = end[-1] == '/';
+        for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++)
+            empty |= strcmp(name, alone[i]) == 0;
+        if (closing) {
+            if (depth == 0 || strcmp(stack[depth - 1], name) != 0)
+                fail_msg("</%s> closes %s", name, depth ? stack[depth - 1] : "nothing");
+            depth--;
+        } else if (!empty) {
+            assert_true(depth < 32);
+            strcpy(stack[depth++], name);
+        }
+        if (strcmp(name, "style") == 0 && !closing)
+            end = strstr(end, "</style>");
+    }
+    assert_int_equal(depth, 0);
+}
+
+static size_t count(const char *text, const char *word) {
+    size_t n = 0;
+    for (; (text = strstr(text, word)); text += strlen(word))
+        n++;
+    return n;
+}
+
+static void the_html_report_stands_alone(void **state) {
+    (void)state;
+    const char *path = test_path(test_tmp_dir(), "report.html");
+    test_run run = bench((const char *[]){
+        NULL,   "bench",    "speed", "--model", MODEL, "--model", UNTIED,          "--prompt",
+        "8,16", "--gen",    "2",     "--depth", "0,8", "--batch", "1,2",           "--repeat",
+        "2",    "--buffer", "16",    "--html",  path,  "--note",  "a <b> & \"c\"", NULL});
+    assert_int_equal(run.exit_code, 0);
+    assert_non_null(strstr(cp_strbuf_text(&run.out), "decode at 8, batch 2"));
+    cp_strbuf html;
+    cp_error err;
+    assert_cp_ok(cp_file_read(path, 1 << 20, &html, &err));
+    check_markup(html.data);
+    assert_int_equal(count(html.data, "<svg "), 6);
+    assert_int_equal(count(html.data, "<table>"), 3);
+    assert_int_equal(count(html.data, "http://"),
+                     count(html.data, "xmlns=\"http://www.w3.org/2000/svg\""));
+    static const char *const absent[] = {"<script", "https://", "url(",   "@import", "<link",
+                                         "<img",    " src=",    " href=", "nan",     "a <b>"};
+    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
+        if (strstr(html.data, absent[i]))
+            fail_msg("the report has \"%s\"", absent[i]);
+    static const char *const present[] = {"prefers-color-scheme",
+                                          "tokens/s",
+                                          "MiB",
+                                          "untied-gqa4-sharded",
+                                          "a &lt;b&gt; &amp; &quot;c&quot;",
+                                          "carepath bench speed"};
+    for (size_t i = 0; i < sizeof present / sizeof present[0]; i++)
+        if (!strstr(html.data, present[i]))
+            fail_msg("the report has no \"%s\"", present[i]);
+    cp_strbuf_deinit(&html);
+    test_run_free(&run);
+}
+
+static void limits_are_positive(void **state) {
+    (void)state;
+    test_run run = bench((const char *[]){NULL, "bench", "limits", "--buffer", "16", "--window",
+                                          "2", "--json", NULL});
+    cJSON *tree = json_of(&run);
+    static const char *const spreads[] = {"read_gb_s", "read_gb_s_1_thread"};
+    for (int i = 0; i < 2; i++) {
+        const cJSON *s = cJSON_GetObjectItem(tree, spreads[i]);
+        assert_true(number(s, "min") > 0 && number(s, "min") <= number(s, "median"));
+        assert_true(number(s, "median") <= number(s, "max"));
+    }
+    assert_true(number(tree, "int8_gop_s") > 0 && number(tree, "f32_gflop_s") > 0);
+    assert_true(cJSON_GetArraySize(cJSON_GetObjectItem(tree, "rates")) >= 2);
+    cJSON_Delete(tree);
+    test_run_free(&run);
+}
+
+/* ---- quality ----------------------------------------------------------------------------------
+ */
+
+static const char *text_file(void) {
+    static const char words[] = "The patient reports chest pain and 38.5 fever since Monday. ";
+    char text[TEXT_OF];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = words[(i * 7 + i / 59) % (sizeof words - 1)];
+    const char *path = test_path(test_tmp_dir(), "text.txt");
+    test_write_file(path, text, sizeof text);
+    return path;
+}
+
+static cJSON *quality(const char *model, const char *reference, const char *text) {
+    test_run run = bench((const char *[]){NULL, "bench", "quality", "--model", model, "--reference",
+                                          reference, "--text", text, "--context", "64", "--windows",
+                                          "5", "--kv", "f32", "--json", NULL});
+    cJSON *tree = json_of(&run);
+    test_run_free(&run);
+    return tree;
+}
+
+static void a_model_equals_itself(void **state) {
+    (void)state;
+    const char *text = text_file();
+    cJSON *tree = quality(MODEL, MODEL, text);
+    assert_int_equal(number(tree, "windows"), 5);
+    assert_int_equal(number(tree, "tokens"), 5 * 31); /* context/2 + 1 .. context - 1 */
+    assert_true(number(tree, "kl_mean") == 0 && number(tree, "kl_max") == 0);
+    assert_true(number(tree, "top1_agreement") == 1);
+    assert_true(number(tree, "ppl") > 1 && number(tree, "ppl") == number(tree, "reference_ppl"));
+    assert_true(number(tree, "ppl_error") > 0);
+    cJSON_Delete(tree);
+}
+
+static void different_models_diverge(void **state) {
+    (void)state;
+    cJSON *tree = quality(GOLDEN "/models/llama", GOLDEN "/models/embedding-gqa1", text_file());
+    assert_true(number(tree, "kl_mean") > 0.01 && number(tree, "kl_mean_error") > 0);
+    assert_true(number(tree, "kl_median") <= number(tree, "kl_p99"));
+    assert_true(number(tree, "kl_p99") <= number(tree, "kl_max"));
+    assert_true(number(tree, "top1_agreement") < 1);
+    cJSON_Delete(tree);
+}
+
+static void models_of_other_tokens_are_refused(void **state) {
+    (void)state;
+    test_run run = bench((const char *[]){NULL, "bench", "quality", "--model", MODEL, "--reference",
+                                          UNTIED, "--text", text_file(), NULL});
+    assert_int_equal(run.exit_code, 2);
+    assert_non_null(strstr(run.err.data, "1024 tokens, the reference 2048"));
+    test_run_free(&run);
+}
+
+static void wrong_use_is_explained(void **state) {
+    (void)state;
+    static const struct {
+        const char *argv[12], *said;
+    } cases[] = {
+        {{NULL, "bench", NULL}, "subcommand is missing"},
+        {{NULL, "bench", "fast", NULL}, "\"fast\" is no subcommand"},
+        {{NULL, "bench", "speed", NULL}, "--model"},
+        {{NULL, "bench", "speed", "--model", MODEL ",", NULL}, "empty"},
+        {{NULL, "bench", "speed", "--model", MODEL, "--batch", "1,x", NULL}, "\"x\""},
+        {{NULL, "bench", "speed", "--model", MODEL, "--batch", "65", NULL}, "65"},
+        {{NULL, "bench", "speed", "--model", MODEL, "--kv", "int3", NULL}, "int3"},
+        {{NULL, "bench", "quality", "--model", MODEL, "--reference", MODEL, NULL}, "--text"},
+        {{NULL, "bench", "quality", "--model", MODEL, "--reference", MODEL, "--text", "README.md",
+          "--context", "63", NULL},
+         "even"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        test_run run = bench(cases[i].argv);
+        if (run.exit_code != 2 || run.out.n != 0 ||
+            !strstr(cp_strbuf_text(&run.err), cases[i].said))
+            fail_msg("case %zu: exit %d, %s", i, run.exit_code, cp_strbuf_text(&run.err));
+        test_run_free(&run);
+    }
+}
+
+/* A model that cannot be opened fails the run in the child's words. */
+static void a_missing_model_fails(void **state) {
+    (void)state;
+    test_run run =
+        bench((const char *[]){NULL, "bench", "speed", "--model", "no-such-folder", NULL});
+    assert_int_equal(run.exit_code, 1);
+    assert_int_equal(run.out.n, 0);
+    assert_non_null(strstr(run.err.data, "no-such-folder"));
+    test_run_free(&run);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(speed_json_has_its_promised_form),
+    cmocka_unit_test(several_models_make_an_array),
+    cmocka_unit_test(the_html_report_stands_alone),
+    cmocka_unit_test(limits_are_positive),
+    cmocka_unit_test(a_model_equals_itself),
+    cmocka_unit_test(different_models_diverge),
+    cmocka_unit_test(models_of_other_tokens_are_refused),
+    cmocka_unit_test(wrong_use_is_explained),
+    cmocka_unit_test(a_missing_model_fails),
+};
+CP_TEST_GROUP(bench, tests)
