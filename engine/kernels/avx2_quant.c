@@ -4,13 +4,13 @@
  *
  *   int4   stored nibbles are unsigned: vpmaddubsw with the activations gives at most 2 * 15 * 127
  * = 3810 a 16-bit lane, so a group's eight products add up in 16 bits (30480) before one vpmaddwd;
- * then 8 * the sum of the activations is taken off int8   a single token: |w| times the activations
+ * then 8 * the sum of the activations is taken off int8   few tokens: |w| times the activations
  * with w's signs (vpsignb), which fits vpmaddubsw exactly (2 * 127 * 127 < 2^15); many tokens: both
  * sides widened to 16 bits once, then vpmaddwd alone, which leaves the third vector port the
  * additions
  *
- * One token streams the tiles. More share a panel of one tile x CHUNK inputs, unpacked into the L1
- * cache; the outputs hold the partial sums between chunks.
+ * Few tokens stream the tiles through registers. More share a panel of one tile x 512 inputs,
+ * unpacked into the first cache; the outputs hold the partial sums between panels.
  */
 #include "engine/kernels/avx2_quant.h"
 
@@ -21,6 +21,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
+/* Additions stay where they are written: summing all products at the end, which GCC prefers, spills
+ * every one of them. */
+#define KEEP_ORDER(v) __asm__("" : "+x"(v))
 /* Large scratch arrays are not worth zeroing at every call. */
 #if defined(__has_attribute) && __has_attribute(uninitialized)
 #define SCRATCH __attribute__((uninitialized))
@@ -32,6 +35,7 @@
 #define GROUP_LINES  8 /* of 4 inputs */
 #define SUPER_LINES  16
 #define AHEAD_BYTES  4096 /* how far ahead weights are asked for */
+#define FEW_TOKENS   3    /* up to here weights are used from registers */
 #define BLOCK_TOKENS 4    /* 4 tokens x 2 halves: 8 of 16 registers are sums */
 #define CHUNK_SUPERS 8
 #define CHUNK_GROUPS (CHUNK_SUPERS * CP_GROUPS_A_SUPER)
@@ -76,64 +80,91 @@ INLINE __m256i add_pairs(__m256i pairs) {
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-/* ---- one token ---------------------------------------------------------------------------------
- */
-
-/* The integer sums of one group of half h. */
-INLINE __m256i group_sum(cp_quant quant, const char *super, size_t g, size_t h, const int8_t *x,
-                         int32_t x_sum) {
-    __m256i sum = _mm256_setzero_si256();
-    UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
-        __m256i w = weights(quant, super, g * GROUP_LINES + l, h), four = broadcast4(x + l * 4);
-        if (quant == CP_INT4)
-            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, four));
-        else
-            sum = _mm256_add_epi32(sum, add_pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(w),
-                                                                       _mm256_sign_epi8(four, w))));
-    }
-    if (quant == CP_INT4)
-        sum = _mm256_sub_epi32(add_pairs(sum), _mm256_set1_epi32(8 * x_sum));
-    return sum;
+/* The lanes of half h that are rows of a tile of `rows`, which may be more than 16. */
+INLINE __m256i half_mask(size_t rows, size_t h) {
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    int in_tile = rows < CP_TILE_ROWS ? (int)rows : CP_TILE_ROWS;
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(in_tile - (int)h * 8), lanes);
 }
 
-/* The 16 outputs of a tile. */
-INLINE void one_tile(cp_quant quant, const char *tile, const cp_activations *x, float out[16]) {
-    __m256 acc[HALVES] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    size_t super_bytes = cp_quant_super_bytes(quant);
-    for (size_t s = 0; s < x->n_super; s++, tile += super_bytes) {
-        for (size_t i = 0; i < super_bytes; i += 64)
-            _mm_prefetch(tile + AHEAD_BYTES + i, _MM_HINT_T0);
-        for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++) {
-            size_t group = s * CP_GROUPS_A_SUPER + g;
-            UNROLL for (size_t h = 0; h < HALVES; h++) {
-                __m256i isum =
-                    group_sum(quant, tile, g, h, x->values + group * CP_GROUP, x->sums[group]);
-                acc[h] =
-                    add_group(acc[h], isum, weight_scales(quant, tile, g, h), x->scales[group]);
+/* ---- few tokens --------------------------------------------------------------------------------
+ */
+
+/* Asks for what stands AHEAD_BYTES behind the line that is being used. One request a line: a
+ * superblock's requests at once fill the line buffers, and the arithmetic waits behind them. Into
+ * the second cache: it has more buffers than the first. */
+INLINE void ask_ahead(cp_quant quant, const char *super, size_t l) {
+    if (quant == CP_INT8)
+        _mm_prefetch(super + AHEAD_BYTES + l * 64, _MM_HINT_T1);
+    else if (l % 2 == 0)
+        _mm_prefetch(super + AHEAD_BYTES + l / 2 * 64, _MM_HINT_T1);
+    if (l == SUPER_LINES - 1)
+        _mm_prefetch(super + AHEAD_BYTES + cp_quant_super_bytes(quant) - CP_SCALE_BYTES,
+                     _MM_HINT_T1);
+}
+
+/* One line of half h added to the sums of n tokens: 16-bit sums for int4, 32-bit ones for int8. */
+INLINE void few_line(cp_quant quant, const char *super, size_t l, size_t h, const int8_t *x,
+                     size_t x_stride, size_t n, __m256i sum[FEW_TOKENS]) {
+    __m256i w = weights(quant, super, l, h), size = _mm256_abs_epi8(w);
+    UNROLL for (size_t t = 0; t < n; t++) {
+        __m256i four = broadcast4(x + t * x_stride);
+        if (quant == CP_INT4)
+            sum[t] = _mm256_add_epi16(sum[t], _mm256_maddubs_epi16(w, four));
+        else
+            sum[t] = _mm256_add_epi32(
+                sum[t], add_pairs(_mm256_maddubs_epi16(size, _mm256_sign_epi8(four, w))));
+        KEEP_ORDER(sum[t]);
+    }
+}
+
+/* Superblock `s` of one tile times n tokens. */
+INLINE void few_super(cp_quant quant, const char *super, const cp_activations *x, size_t s,
+                      size_t n, __m256 acc[FEW_TOKENS][HALVES]) {
+    size_t n_groups = x->n_super * CP_GROUPS_A_SUPER;
+    UNROLL for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++) {
+        size_t group = s * CP_GROUPS_A_SUPER + g;
+        __m256i sum[HALVES][FEW_TOKENS];
+        UNROLL for (size_t h = 0; h < HALVES; h++) UNROLL for (size_t t = 0; t < n; t++) sum[h][t] =
+            _mm256_setzero_si256();
+        UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
+            ask_ahead(quant, super, g * GROUP_LINES + l);
+            UNROLL for (size_t h = 0; h < HALVES; h++)
+                few_line(quant, super, g * GROUP_LINES + l, h, x->values + group * CP_GROUP + l * 4,
+                         n_groups * CP_GROUP, n, sum[h]);
+        }
+        UNROLL for (size_t h = 0; h < HALVES; h++) {
+            __m256 w_scale = weight_scales(quant, super, g, h);
+            UNROLL for (size_t t = 0; t < n; t++) {
+                size_t at = t * n_groups + group;
+                __m256i isum = sum[h][t];
+                if (quant == CP_INT4)
+                    isum = _mm256_sub_epi32(add_pairs(isum), _mm256_set1_epi32(8 * x->sums[at]));
+                acc[t][h] = add_group(acc[t][h], isum, w_scale, x->scales[at]);
             }
         }
     }
-    _mm256_storeu_ps(out, acc[0]);
-    _mm256_storeu_ps(out + 8, acc[1]);
 }
 
-INLINE void one(cp_quant quant, const char *w, size_t rows, const cp_activations *x, float *out) {
-    size_t tile_bytes = x->n_super * cp_quant_super_bytes(quant), row = 0;
-    for (; row + CP_TILE_ROWS <= rows; row += CP_TILE_ROWS, w += tile_bytes)
-        one_tile(quant, w, x, out + row);
-    if (row < rows) {
-        float last[CP_TILE_ROWS];
-        one_tile(quant, w, x, last);
-        memcpy(out + row, last, (rows - row) * sizeof *out);
+INLINE void few(cp_quant quant, const char *w, size_t rows, const cp_activations *x, size_t n,
+                float *out, size_t stride) {
+    const char *super = w;
+    for (size_t row = 0; row < rows; row += CP_TILE_ROWS) {
+        __m256 acc[FEW_TOKENS][HALVES];
+        UNROLL for (size_t t = 0; t < n; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+        for (size_t s = 0; s < x->n_super; s++, super += cp_quant_super_bytes(quant))
+            few_super(quant, super, x, s, n, acc);
+        UNROLL for (size_t t = 0; t < n; t++) UNROLL for (size_t h = 0; h < HALVES; h++)
+            _mm256_maskstore_ps(out + t * stride + row + h * 8, half_mask(rows - row, h),
+                                acc[t][h]);
     }
 }
 
 /* ---- several tokens ----------------------------------------------------------------------------
  */
 
-/* Part of a tile, ready to multiply, and the activations of up to CALL_TOKENS tokens beside it.
- * int8 is widened to 16 bits in pairs (inputs 0 and 2, then 1 and 3, of each line), on both sides.
- */
+/* Part of a tile, ready to multiply, and what the tokens need beside it. int8 is widened to 16 bits
+ * on both sides: each group has inputs 0 and 2 of its 8 lines, then inputs 1 and 3. */
 typedef struct panel {
     _Alignas(64) unsigned char lines[CHUNK_LINES * 2][HALVES][32]; /* int4: the first half */
     float scales[CHUNK_GROUPS][HALVES][8];
@@ -150,8 +181,10 @@ typedef struct block {
     const int32_t *offsets;
     float *out;
     size_t stride;
-    bool first_chunk;
-    size_t rows; /* of the panel's tile: 1..16 */
+    bool first_chunk;   /* sums start at zero */
+    size_t rows;        /* from the panel's first one to the last */
+    const char *ahead;  /* the next panel's weights: asked for along the way */
+    size_t ahead_lines; /* a group */
 } block;
 
 /* Bytes 0 and 2 of each lane as 16 bits, and bytes 1 and 3. */
@@ -166,53 +199,41 @@ INLINE void store(void *to, __m256i v) {
     _mm256_storeu_si256((__m256i *)to, v);
 }
 
-INLINE void unpack(cp_quant quant, const char *tile, size_t n_super, panel *p) {
-    for (size_t s = 0; s < n_super; s++) {
-        const char *super = tile + s * cp_quant_super_bytes(quant);
-        for (size_t l = 0; l < SUPER_LINES; l++)
-            for (size_t h = 0; h < HALVES; h++) {
-                __m256i w = weights(quant, super, l, h);
-                size_t at = s * SUPER_LINES + l;
-                if (quant == CP_INT4) {
-                    store(p->lines[at][h], w);
-                } else {
-                    store(p->lines[2 * at][h], even_bytes(w));
-                    store(p->lines[2 * at + 1][h], odd_bytes(w));
-                }
+INLINE void unpack_group(cp_quant quant, const char *super, size_t g, size_t at, panel *p) {
+    for (size_t h = 0; h < HALVES; h++) {
+        UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
+            __m256i w = weights(quant, super, g * GROUP_LINES + l, h);
+            if (quant == CP_INT4) {
+                store(p->lines[at * GROUP_LINES + l][h], w);
+            } else {
+                store(p->lines[2 * at * GROUP_LINES + l][h], even_bytes(w));
+                store(p->lines[(2 * at + 1) * GROUP_LINES + l][h], odd_bytes(w));
             }
-        for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++)
-            for (size_t h = 0; h < HALVES; h++)
-                _mm256_store_ps(p->scales[s * CP_GROUPS_A_SUPER + g][h],
-                                weight_scales(quant, super, g, h));
+        }
+        _mm256_storeu_ps(p->scales[at][h], weight_scales(quant, super, g, h));
     }
 }
 
-/* The activations of n_tokens tokens from group `group` on, as `multiply` wants them. */
-INLINE void prepare(cp_quant quant, const cp_activations *x, size_t token, size_t n_tokens,
-                    size_t group, size_t n, panel *p) {
-    for (size_t t = 0; t < n_tokens; t++) {
-        size_t at = (token + t) * x->n_super * CP_GROUPS_A_SUPER + group;
-        if (quant == CP_INT4) {
-            for (size_t g = 0; g < n; g++)
-                p->offsets[t][g] = 8 * x->sums[at + g];
-            continue;
-        }
-        for (size_t g = 0; g < n; g++) {
-            __m256i bytes = load(x->values + (at + g) * CP_GROUP);
-            __m256i even = even_bytes(bytes), odd = odd_bytes(bytes);
-            /* Lane by lane next to each other; unpack works within 128 bits, so put in order. */
-            __m256i first = _mm256_unpacklo_epi32(even, odd),
-                    second = _mm256_unpackhi_epi32(even, odd);
-            store(p->wide[t] + g * CP_GROUP, _mm256_permute2x128_si256(first, second, 0x20));
-            store(p->wide[t] + g * CP_GROUP + 16, _mm256_permute2x128_si256(first, second, 0x31));
-        }
-    }
+INLINE void unpack(cp_quant quant, const char *tile, size_t n_groups, panel *p) {
+    for (size_t g = 0; g < n_groups; g++)
+        unpack_group(quant, tile + g / CP_GROUPS_A_SUPER * cp_quant_super_bytes(quant),
+                     g % CP_GROUPS_A_SUPER, g, p);
 }
 
-/* Lanes below `rows` of half h. */
-INLINE __m256i half_mask(size_t rows, size_t h) {
-    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)rows - (int)h * 8), lanes);
+/* What `multiply` wants of n_tokens tokens, from group `first` on, beside their values and scales.
+ */
+INLINE void prepare(cp_quant quant, const cp_activations *x, size_t first, size_t n_tokens,
+                    size_t n_groups, panel *p) {
+    for (size_t t = 0; t < n_tokens; t++, first += x->n_super * CP_GROUPS_A_SUPER)
+        for (size_t g = 0; g < n_groups; g++) {
+            if (quant == CP_INT4) {
+                p->offsets[t][g] = 8 * x->sums[first + g];
+                continue;
+            }
+            __m256i bytes = load(x->values + (first + g) * CP_GROUP);
+            store(p->wide[t] + g * CP_GROUP, even_bytes(bytes));
+            store(p->wide[t] + g * CP_GROUP + CP_GROUP / 2, odd_bytes(bytes));
+        }
 }
 
 /* The panel's first n_groups groups times one block. */
@@ -224,8 +245,13 @@ INLINE void multiply(cp_quant quant, const panel *p, size_t tokens, size_t n_gro
         acc[t][h] = b->first_chunk
                         ? _mm256_setzero_ps()
                         : _mm256_maskload_ps(b->out + t * b->stride + h * 8, half_mask(b->rows, h));
+    /* The next block's outputs lie a stride apart, where no hardware prefetcher looks. */
+    UNROLL for (size_t t = 0; t < tokens; t++)
+        __builtin_prefetch(b->out + (t + tokens) * b->stride, 1);
     for (size_t g = 0; g < n_groups; g++) {
         __m256i sum[BLOCK_TOKENS][HALVES];
+        for (size_t a = g * b->ahead_lines; a < (g + 1) * b->ahead_lines; a++)
+            _mm_prefetch(b->ahead + a * 64, _MM_HINT_T1);
         UNROLL for (size_t t = 0; t < tokens; t++) UNROLL for (size_t h = 0; h < HALVES; h++)
             sum[t][h] = _mm256_setzero_si256();
         const char *x = b->values + g * steps * 4;
@@ -234,9 +260,12 @@ INLINE void multiply(cp_quant quant, const panel *p, size_t tokens, size_t n_gro
                                  load(p->lines[g * steps + l][1])};
             UNROLL for (size_t t = 0; t < tokens; t++) {
                 __m256i four = broadcast4(x + t * b->value_stride + l * 4);
-                UNROLL for (size_t h = 0; h < HALVES; h++) sum[t][h] =
-                    quant == CP_INT4 ? _mm256_add_epi16(sum[t][h], _mm256_maddubs_epi16(w[h], four))
-                                     : _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(w[h], four));
+                UNROLL for (size_t h = 0; h < HALVES; h++) {
+                    sum[t][h] = quant == CP_INT4
+                                    ? _mm256_add_epi16(sum[t][h], _mm256_maddubs_epi16(w[h], four))
+                                    : _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(w[h], four));
+                    KEEP_ORDER(sum[t][h]);
+                }
             }
         }
         UNROLL for (size_t h = 0; h < HALVES; h++) {
@@ -274,13 +303,18 @@ static void (*const multiplies[CP_N_QUANTS][BLOCK_TOKENS])(const panel *, size_t
     [CP_INT4] = {multiply_int4_1, multiply_int4_2, multiply_int4_3, multiply_int4_4},
 };
 
-/* One panel times n_tokens tokens, in blocks as even as they come. */
-INLINE void multiply_all(cp_quant quant, const panel *p, size_t n_groups, size_t n_tokens,
-                         block b) {
-    size_t n_blocks = (n_tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+/* One panel times n_tokens tokens, in blocks as even as they come. `ahead_bytes` of the next panel
+ * are asked for meanwhile. */
+INLINE void multiply_panel(cp_quant quant, const panel *p, size_t n_groups, size_t n_tokens,
+                           block b, size_t ahead_bytes) {
+    size_t n_blocks = (n_tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS, asked = 0;
+    size_t lines = (ahead_bytes / 64 + n_blocks * n_groups - 1) / (n_blocks * n_groups);
     for (size_t i = 0, done = 0; i < n_blocks; i++) {
         size_t tokens = (n_tokens - done) / (n_blocks - i);
+        b.ahead_lines = asked < ahead_bytes ? lines : 0;
         multiplies[quant][tokens - 1](p, n_groups, &b);
+        b.ahead += n_groups * b.ahead_lines * 64;
+        asked += n_groups * b.ahead_lines * 64;
         b.values += tokens * b.value_stride;
         b.scales += tokens * b.n_groups;
         b.offsets += tokens * CHUNK_GROUPS;
@@ -289,48 +323,60 @@ INLINE void multiply_all(cp_quant quant, const panel *p, size_t n_groups, size_t
     }
 }
 
-/* One chunk of inputs, of groups `group`.., for up to CALL_TOKENS tokens from `token` on. */
-INLINE void chunk(cp_quant quant, const char *w, size_t rows, const cp_activations *x, size_t super,
-                  size_t n_super, size_t token, size_t n_tokens, float *out, size_t stride,
-                  panel *p) {
-    size_t n_groups = x->n_super * CP_GROUPS_A_SUPER, group = super * CP_GROUPS_A_SUPER;
-    size_t super_bytes = cp_quant_super_bytes(quant);
-    bool wide = quant == CP_INT8;
-    prepare(quant, x, token, n_tokens, group, n_super * CP_GROUPS_A_SUPER, p);
+/* All rows times superblocks s.. of at most CALL_TOKENS tokens from `token` on. */
+INLINE void chunk(cp_quant quant, const char *w, size_t rows, const cp_activations *x, size_t s,
+                  size_t token, size_t n_tokens, float *out, size_t stride, panel *p) {
+    size_t supers = x->n_super - s < CHUNK_SUPERS ? x->n_super - s : CHUNK_SUPERS;
+    size_t all_groups = x->n_super * CP_GROUPS_A_SUPER, n_groups = supers * CP_GROUPS_A_SUPER;
+    size_t super_bytes = cp_quant_super_bytes(quant), tile_bytes = x->n_super * super_bytes;
+    size_t first = token * all_groups + s * CP_GROUPS_A_SUPER; /* group */
+    const char *narrow = (const char *)(x->values + first * CP_GROUP);
+    prepare(quant, x, first, n_tokens, n_groups, p);
     for (size_t row = 0; row < rows; row += CP_TILE_ROWS) {
-        unpack(quant, w + (row / CP_TILE_ROWS * x->n_super + super) * super_bytes, n_super, p);
-        const int8_t *values = x->values + (token * n_groups + group) * CP_GROUP;
-        multiply_all(quant, p, n_super * CP_GROUPS_A_SUPER, n_tokens,
-                     (block){.values = wide ? (const char *)p->wide : (const char *)values,
-                             .value_stride = wide ? sizeof p->wide[0] : x->n_super * CP_SUPER,
-                             .scales = x->scales + token * n_groups + group,
-                             .n_groups = n_groups,
-                             .offsets = p->offsets[0],
-                             .out = out + token * stride + row,
-                             .stride = stride,
-                             .first_chunk = super == 0,
-                             .rows = rows - row < CP_TILE_ROWS ? rows - row : CP_TILE_ROWS});
+        const char *tile = w + row / CP_TILE_ROWS * tile_bytes + s * super_bytes;
+        unpack(quant, tile, n_groups, p);
+        multiply_panel(
+            quant, p, n_groups, n_tokens,
+            (block){.values = quant == CP_INT8 ? (const char *)p->wide : narrow,
+                    .value_stride = quant == CP_INT8 ? sizeof p->wide[0] : x->n_super * CP_SUPER,
+                    .scales = x->scales + first,
+                    .n_groups = all_groups,
+                    .offsets = p->offsets[0],
+                    .out = out + token * stride + row,
+                    .stride = stride,
+                    .first_chunk = s == 0,
+                    .rows = rows - row,
+                    .ahead = tile + tile_bytes},
+            supers * super_bytes);
     }
 }
 
-/* Chunks outermost: their weights stay in the L2 cache while all tokens pass. */
-INLINE void several(cp_quant quant, const char *w, size_t rows, const cp_activations *x,
-                    size_t n_tokens, float *out, size_t stride) {
+/* Chunks outermost: their weights stay in the second cache while all tokens pass. */
+INLINE void many(cp_quant quant, const char *w, size_t rows, const cp_activations *x,
+                 size_t n_tokens, float *out, size_t stride) {
     SCRATCH panel p;
     for (size_t s = 0; s < x->n_super; s += CHUNK_SUPERS)
         for (size_t t = 0; t < n_tokens; t += CALL_TOKENS)
-            chunk(quant, w, rows, x, s,
-                  x->n_super - s < CHUNK_SUPERS ? x->n_super - s : CHUNK_SUPERS, t,
-                  n_tokens - t < CALL_TOKENS ? n_tokens - t : CALL_TOKENS, out, stride, &p);
+            chunk(quant, w, rows, x, s, t, n_tokens - t < CALL_TOKENS ? n_tokens - t : CALL_TOKENS,
+                  out, stride, &p);
 }
 
 #define PRODUCT(NAME, QUANT)                                                                       \
     void cp_avx2_product_##NAME(const void *w, size_t rows, const cp_activations *x,               \
                                 size_t n_tokens, float *out, size_t stride) {                      \
-        if (n_tokens == 1)                                                                         \
-            one(QUANT, w, rows, x, out);                                                           \
-        else                                                                                       \
-            several(QUANT, w, rows, x, n_tokens, out, stride);                                     \
+        switch (n_tokens) {                                                                        \
+        case 1:                                                                                    \
+            few(QUANT, w, rows, x, 1, out, stride);                                                \
+            break;                                                                                 \
+        case 2:                                                                                    \
+            few(QUANT, w, rows, x, 2, out, stride);                                                \
+            break;                                                                                 \
+        case FEW_TOKENS:                                                                           \
+            few(QUANT, w, rows, x, FEW_TOKENS, out, stride);                                       \
+            break;                                                                                 \
+        default:                                                                                   \
+            many(QUANT, w, rows, x, n_tokens, out, stride);                                        \
+        }                                                                                          \
     }
 
 PRODUCT(int8, CP_INT8)

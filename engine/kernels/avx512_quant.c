@@ -5,33 +5,32 @@
  * one line of a tile: 16 outputs.
  *
  *   few tokens   weights stream from memory to registers, each line used for all tokens at once
- *   many tokens  a panel of TILES tiles x CHUNK inputs is unpacked into the L1 cache and multiplied
- *                with all tokens, a block of registers at a time; the outputs hold the partial sums
- *                between chunks
+ *   many tokens  a panel of 2 tiles x 1024 inputs is unpacked into the caches and multiplied with
+ *                all tokens, a block of 12 sums in registers at a time; the outputs hold the
+ * partial sums between panels
  */
 #include "engine/kernels/avx512_quant.h"
 
 #include "engine/kernels/lanes.h"
 
 #include <immintrin.h>
-#include <stdbool.h>
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
-/* Large scratch arrays are not worth zeroing at every call. */
+/* Large scratch memory is not worth zeroing at every call. */
 #if defined(__has_attribute) && __has_attribute(uninitialized)
 #define SCRATCH __attribute__((uninitialized))
 #else
 #define SCRATCH
 #endif
 
-#define GROUP_LINES  8 /* int8 lines of a group */
-#define SUPER_LINES  16
-#define FEW_TOKENS   4    /* up to here weights go through registers only */
+#define FEW_TOKENS   8    /* up to here unpacking to memory costs more than it saves */
 #define AHEAD_BYTES  4096 /* how far ahead weights are asked for */
+#define GROUP_LINES  8    /* of 4 inputs */
+#define SUPER_LINES  16
 #define TILES        2
-#define BLOCK_TOKENS 6 /* 2 tiles x 6 tokens: 12 integer and 12 float sums, 32 registers in all */
-#define CHUNK_SUPERS 8
+#define BLOCK_TOKENS 6  /* 2 tiles x 6 tokens: 12 integer and 12 float sums, of 32 registers */
+#define CHUNK_SUPERS 16 /* larger: fewer passes over the outputs; smaller: the panel is nearer */
 #define CHUNK_GROUPS (CHUNK_SUPERS * CP_GROUPS_A_SUPER)
 #define CHUNK_LINES  (CHUNK_SUPERS * SUPER_LINES)
 #define CALL_TOKENS  256
@@ -50,7 +49,7 @@ INLINE int32_t bias(cp_quant quant) {
     return quant == CP_INT8 ? 128 : 8;
 }
 
-/* Unsigned weights of line `l` (0..15) of a superblock, 4 inputs a row. */
+/* Unsigned weights of line `l` (0..15, 4 inputs a row) of a superblock. */
 INLINE __m512i weights(cp_quant quant, const char *super, size_t l) {
     if (quant == CP_INT8)
         return _mm512_xor_si512(_mm512_loadu_si512(super + l * 64), _mm512_set1_epi8(-128));
@@ -74,24 +73,34 @@ INLINE __mmask16 row_mask(size_t rows) {
     return rows >= CP_TILE_ROWS ? 0xffff : (__mmask16)((1u << rows) - 1);
 }
 
-INLINE void prefetch(const char *from, size_t n_bytes) {
-    for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch(from + i, _MM_HINT_T0);
-}
-
 /* ---- few tokens --------------------------------------------------------------------------------
  */
 
-/* One superblock of one tile times n tokens. */
+/* Asks for what stands AHEAD_BYTES behind the line that is being used. One request a line: a
+ * superblock's requests at once fill the line buffers, and the arithmetic waits behind them. Into
+ * the second cache: it has more buffers than the first. */
+INLINE void ask_ahead(cp_quant quant, const char *super, size_t l) {
+    if (quant == CP_INT8)
+        _mm_prefetch(super + AHEAD_BYTES + l * 64, _MM_HINT_T1);
+    else if (l % 2 == 0)
+        _mm_prefetch(super + AHEAD_BYTES + l / 2 * 64, _MM_HINT_T1);
+    if (l == SUPER_LINES - 1)
+        _mm_prefetch(super + AHEAD_BYTES + cp_quant_super_bytes(quant) - CP_SCALE_BYTES,
+                     _MM_HINT_T1);
+}
+
+/* Superblock `s` of one tile times n tokens. */
 INLINE void few_super(cp_quant quant, const char *super, const cp_activations *x, size_t s,
                       size_t n, __m512 *acc) {
-    for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++) {
+    size_t n_groups = x->n_super * CP_GROUPS_A_SUPER;
+    UNROLL for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++) {
         __m512i isum[FEW_TOKENS];
-        size_t group = s * CP_GROUPS_A_SUPER + g, n_groups = x->n_super * CP_GROUPS_A_SUPER;
+        size_t group = s * CP_GROUPS_A_SUPER + g;
         UNROLL for (size_t t = 0; t < n; t++) isum[t] =
             _mm512_set1_epi32(-bias(quant) * x->sums[t * n_groups + group]);
         UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
             __m512i w = weights(quant, super, g * GROUP_LINES + l);
+            ask_ahead(quant, super, g * GROUP_LINES + l);
             UNROLL for (size_t t = 0; t < n; t++) isum[t] = _mm512_dpbusd_epi32(
                 isum[t], w, broadcast4(x->values + (t * n_groups + group) * CP_GROUP + l * 4));
         }
@@ -107,11 +116,8 @@ INLINE void few(cp_quant quant, const char *w, size_t rows, const cp_activations
     for (size_t row = 0; row < rows; row += CP_TILE_ROWS) {
         __m512 acc[FEW_TOKENS];
         UNROLL for (size_t t = 0; t < n; t++) acc[t] = _mm512_setzero_ps();
-        for (size_t s = 0; s < x->n_super; s++) {
-            prefetch(super + AHEAD_BYTES, cp_quant_super_bytes(quant));
+        for (size_t s = 0; s < x->n_super; s++, super += cp_quant_super_bytes(quant))
             few_super(quant, super, x, s, n, acc);
-            super += cp_quant_super_bytes(quant);
-        }
         UNROLL for (size_t t = 0; t < n; t++)
             _mm512_mask_storeu_ps(out + t * stride + row, row_mask(rows - row), acc[t]);
     }
@@ -120,68 +126,68 @@ INLINE void few(cp_quant quant, const char *w, size_t rows, const cp_activations
 /* ---- many tokens -------------------------------------------------------------------------------
  */
 
-/* Part of TILES tiles, ready to multiply, and what the group sums start from. */
+/* Part of two tiles, ready to multiply, and what the sums of its groups start from. */
 typedef struct panel {
     _Alignas(64) unsigned char lines[CHUNK_LINES][TILES][64];
     float scales[CHUNK_GROUPS][TILES][CP_TILE_ROWS];
     int32_t starts[CALL_TOKENS][CHUNK_GROUPS];
 } panel;
 
-/* A block's tokens: the first one's activations, from the chunk's first group on. */
+/* What a block multiplies a panel with: some tokens, from the panel's first group on. */
 typedef struct block {
     const int8_t *values;
     const float *scales;
     const int32_t *starts;
-    size_t n_groups; /* of a token: its stride */
+    size_t n_groups; /* of a whole token: the stride of values and scales */
     float *out;
     size_t stride;
-    bool first_chunk;
-    size_t rows; /* of the panel's tiles */
+    __mmask16 load[TILES], store[TILES]; /* rows; the first chunk loads none and starts at zero */
+    const char *ahead[TILES];            /* the next panel's weights: asked for along the way */
+    size_t ahead_lines;                  /* of each tile, a group */
 } block;
 
-INLINE void unpack(cp_quant quant, const char *tile, size_t n_super, size_t t, panel *p) {
+INLINE void unpack(cp_quant quant, const char *tile, size_t n_super, size_t i, panel *p) {
     for (size_t s = 0; s < n_super; s++) {
         const char *super = tile + s * cp_quant_super_bytes(quant);
         UNROLL for (size_t l = 0; l < SUPER_LINES; l++)
-            _mm512_store_si512(p->lines[s * SUPER_LINES + l][t], weights(quant, super, l));
+            _mm512_store_si512(p->lines[s * SUPER_LINES + l][i], weights(quant, super, l));
         for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++)
-            _mm512_store_ps(p->scales[s * CP_GROUPS_A_SUPER + g][t],
+            _mm512_store_ps(p->scales[s * CP_GROUPS_A_SUPER + g][i],
                             weight_scales(quant, super, g));
     }
 }
 
-static void set_starts(cp_quant quant, const cp_activations *x, size_t first_token, size_t n_tokens,
-                       size_t first_group, size_t n, panel *p) {
-    size_t n_groups = x->n_super * CP_GROUPS_A_SUPER;
-    for (size_t t = 0; t < n_tokens; t++)
-        for (size_t g = 0; g < n; g++)
-            p->starts[t][g] =
-                -bias(quant) * x->sums[(first_token + t) * n_groups + first_group + g];
+/* The integer sums of one group: tiles x tokens of them. */
+INLINE void sum_group(const panel *p, size_t tiles, size_t tokens, size_t g, const block *b,
+                      __m512i isum[BLOCK_TOKENS][TILES]) {
+    UNROLL for (size_t t = 0; t < tokens; t++) UNROLL for (size_t i = 0; i < tiles; i++)
+        isum[t][i] = _mm512_set1_epi32(b->starts[t * CHUNK_GROUPS + g]);
+    UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
+        __m512i w[TILES];
+        UNROLL for (size_t i = 0; i < tiles; i++) w[i] =
+            _mm512_load_si512(p->lines[g * GROUP_LINES + l][i]);
+        UNROLL for (size_t t = 0; t < tokens; t++) {
+            __m512i x = broadcast4(b->values + (t * b->n_groups + g) * CP_GROUP + l * 4);
+            UNROLL for (size_t i = 0; i < tiles; i++) isum[t][i] =
+                _mm512_dpbusd_epi32(isum[t][i], w[i], x);
+        }
+    }
 }
 
 /* The panel's first n_groups groups times one block: all sums live in registers. */
 INLINE void multiply(const panel *p, size_t tiles, size_t tokens, size_t n_groups, const block *b) {
     __m512 acc[BLOCK_TOKENS][TILES];
-    UNROLL for (size_t t = 0; t < tokens; t++) UNROLL for (size_t i = 0; i < tiles; i++) {
-        size_t row = i * CP_TILE_ROWS;
-        acc[t][i] = b->first_chunk ? _mm512_setzero_ps()
-                                   : _mm512_maskz_loadu_ps(row_mask(b->rows - row),
-                                                           b->out + t * b->stride + row);
-    }
+    UNROLL for (size_t t = 0; t < tokens; t++) UNROLL for (size_t i = 0; i < tiles; i++) acc[t][i] =
+        _mm512_maskz_loadu_ps(b->load[i], b->out + t * b->stride + i * CP_TILE_ROWS);
+    /* The next block's outputs lie a stride apart, where no hardware prefetcher looks. */
+    UNROLL for (size_t t = 0; t < tokens; t++) UNROLL for (size_t i = 0; i < tiles; i++)
+        __builtin_prefetch(b->out + (t + tokens) * b->stride + i * CP_TILE_ROWS, 1);
     for (size_t g = 0; g < n_groups; g++) {
         __m512i isum[BLOCK_TOKENS][TILES];
-        UNROLL for (size_t t = 0; t < tokens; t++) UNROLL for (size_t i = 0; i < tiles; i++)
-            isum[t][i] = _mm512_set1_epi32(b->starts[t * CHUNK_GROUPS + g]);
-        UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
-            __m512i w[TILES];
-            UNROLL for (size_t i = 0; i < tiles; i++) w[i] =
-                _mm512_load_si512(p->lines[g * GROUP_LINES + l][i]);
-            UNROLL for (size_t t = 0; t < tokens; t++) {
-                __m512i x = broadcast4(b->values + (t * b->n_groups + g) * CP_GROUP + l * 4);
-                UNROLL for (size_t i = 0; i < tiles; i++) isum[t][i] =
-                    _mm512_dpbusd_epi32(isum[t][i], w[i], x);
-            }
-        }
+        for (size_t a = g * b->ahead_lines; a < (g + 1) * b->ahead_lines; a++)
+            UNROLL for (size_t i = 0; i < tiles; i++)
+                _mm_prefetch(b->ahead[i] + a * 64, _MM_HINT_T1);
+        sum_group(p, tiles, tokens, g, b, isum);
         UNROLL for (size_t i = 0; i < tiles; i++) {
             __m512 w_scale = _mm512_load_ps(p->scales[g][i]);
             UNROLL for (size_t t = 0; t < tokens; t++) acc[t][i] =
@@ -189,39 +195,42 @@ INLINE void multiply(const panel *p, size_t tiles, size_t tokens, size_t n_group
         }
     }
     UNROLL for (size_t t = 0; t < tokens; t++) UNROLL for (size_t i = 0; i < tiles; i++)
-        _mm512_mask_storeu_ps(b->out + t * b->stride + i * CP_TILE_ROWS,
-                              row_mask(b->rows - i * CP_TILE_ROWS), acc[t][i]);
+        _mm512_mask_storeu_ps(b->out + t * b->stride + i * CP_TILE_ROWS, b->store[i], acc[t][i]);
 }
 
 /* One copy for every shape of block. */
-#define MULTIPLY(TILES_N, TOKENS)                                                                  \
-    static __attribute__((noinline)) void multiply_##TILES_N##x##TOKENS(                           \
-        const panel *p, size_t n_groups, const block *b) {                                         \
-        multiply(p, TILES_N, TOKENS, n_groups, b);                                                 \
+#define MULTIPLY(N_TILES, TOKENS)                                                                  \
+    static void multiply_##N_TILES##x##TOKENS(const panel *p, size_t n_groups, const block *b) {   \
+        multiply(p, N_TILES, TOKENS, n_groups, b);                                                 \
     }
-MULTIPLY(1, 1)
-MULTIPLY(1, 2)
-MULTIPLY(1, 3)
-MULTIPLY(1, 4)
-MULTIPLY(1, 5)
-MULTIPLY(1, 6)
-MULTIPLY(2, 1)
-MULTIPLY(2, 2)
-MULTIPLY(2, 3)
-MULTIPLY(2, 4)
-MULTIPLY(2, 5)
-MULTIPLY(2, 6)
+#define MULTIPLY_ALL(N_TILES)                                                                      \
+    MULTIPLY(N_TILES, 1)                                                                           \
+    MULTIPLY(N_TILES, 2)                                                                           \
+    MULTIPLY(N_TILES, 3)                                                                           \
+    MULTIPLY(N_TILES, 4)                                                                           \
+    MULTIPLY(N_TILES, 5)                                                                           \
+    MULTIPLY(N_TILES, 6)
+MULTIPLY_ALL(1)
+MULTIPLY_ALL(2)
 
 static void (*const multiplies[TILES][BLOCK_TOKENS])(const panel *, size_t, const block *) = {
     {multiply_1x1, multiply_1x2, multiply_1x3, multiply_1x4, multiply_1x5, multiply_1x6},
-    {multiply_2x1, multiply_2x2, multiply_2x3, multiply_2x4, multiply_2x5, multiply_2x6}};
+    {multiply_2x1, multiply_2x2, multiply_2x3, multiply_2x4, multiply_2x5, multiply_2x6},
+};
 
-/* One panel times all tokens, in blocks as even as they come. */
-static void multiply_all(const panel *p, size_t tiles, size_t n_groups, size_t n_tokens, block b) {
-    size_t n_blocks = (n_tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+/* One panel times n_tokens tokens, in blocks as even as they come. `ahead_bytes` of each of the
+ * next panel's tiles are asked for meanwhile. */
+static void multiply_panel(const panel *p, size_t tiles, size_t n_groups, size_t n_tokens, block b,
+                           size_t ahead_bytes) {
+    size_t n_blocks = (n_tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS, asked = 0;
+    size_t lines = (ahead_bytes / 64 + n_blocks * n_groups - 1) / (n_blocks * n_groups);
     for (size_t i = 0, done = 0; i < n_blocks; i++) {
         size_t tokens = (n_tokens - done) / (n_blocks - i);
+        b.ahead_lines = asked < ahead_bytes ? lines : 0;
         multiplies[tiles - 1][tokens - 1](p, n_groups, &b);
+        for (size_t j = 0; j < TILES; j++)
+            b.ahead[j] += n_groups * b.ahead_lines * 64;
+        asked += n_groups * b.ahead_lines * 64;
         b.values += tokens * b.n_groups * CP_GROUP;
         b.scales += tokens * b.n_groups;
         b.starts += tokens * CHUNK_GROUPS;
@@ -230,57 +239,73 @@ static void multiply_all(const panel *p, size_t tiles, size_t n_groups, size_t n
     }
 }
 
-/* At most CALL_TOKENS tokens from `token` on. Chunks outermost: their activations stay in the L2
- * cache while all tiles pass. */
-INLINE void many(cp_quant quant, const char *w, size_t rows, const cp_activations *x, size_t token,
-                 size_t n_tokens, float *out, size_t stride) {
-    size_t n_groups = x->n_super * CP_GROUPS_A_SUPER, super_bytes = cp_quant_super_bytes(quant);
-    size_t tile_bytes = x->n_super * super_bytes;
-    SCRATCH panel p;
-    for (size_t s = 0; s < x->n_super; s += CHUNK_SUPERS) {
-        size_t supers = x->n_super - s < CHUNK_SUPERS ? x->n_super - s : CHUNK_SUPERS;
-        size_t group = s * CP_GROUPS_A_SUPER, groups = supers * CP_GROUPS_A_SUPER;
-        set_starts(quant, x, token, n_tokens, group, groups, &p);
-        for (size_t row = 0; row < rows; row += TILES * CP_TILE_ROWS) {
-            size_t tiles = rows - row > CP_TILE_ROWS ? TILES : 1;
-            for (size_t i = 0; i < tiles; i++)
-                unpack(quant, w + (row / CP_TILE_ROWS + i) * tile_bytes + s * super_bytes, supers,
-                       i, &p);
-            multiply_all(&p, tiles, groups, n_tokens,
-                         (block){.values = x->values + (token * n_groups + group) * CP_GROUP,
-                                 .scales = x->scales + token * n_groups + group,
-                                 .starts = p.starts[0],
-                                 .n_groups = n_groups,
-                                 .out = out + token * stride + row,
-                                 .stride = stride,
-                                 .first_chunk = s == 0,
-                                 .rows = rows - row});
+static void set_starts(cp_quant quant, const int32_t *sums, size_t n_tokens, size_t sums_stride,
+                       size_t n_groups, panel *p) {
+    for (size_t t = 0; t < n_tokens; t++)
+        for (size_t g = 0; g < n_groups; g++)
+            p->starts[t][g] = -bias(quant) * sums[t * sums_stride + g];
+}
+
+/* All rows times superblocks s.. of at most CALL_TOKENS tokens from `token` on. */
+INLINE void chunk(cp_quant quant, const char *w, size_t rows, const cp_activations *x, size_t s,
+                  size_t token, size_t n_tokens, float *out, size_t stride, panel *p) {
+    size_t supers = x->n_super - s < CHUNK_SUPERS ? x->n_super - s : CHUNK_SUPERS;
+    size_t all_groups = x->n_super * CP_GROUPS_A_SUPER, n_groups = supers * CP_GROUPS_A_SUPER;
+    size_t super_bytes = cp_quant_super_bytes(quant), tile_bytes = x->n_super * super_bytes;
+    size_t first = token * all_groups + s * CP_GROUPS_A_SUPER; /* group */
+    set_starts(quant, x->sums + first, n_tokens, all_groups, n_groups, p);
+    for (size_t row = 0; row < rows; row += TILES * CP_TILE_ROWS) {
+        size_t tiles = rows - row > CP_TILE_ROWS ? 2 : 1;
+        const char *tile = w + row / CP_TILE_ROWS * tile_bytes + s * super_bytes;
+        block b = {x->values + first * CP_GROUP,
+                   x->scales + first,
+                   p->starts[0],
+                   all_groups,
+                   out + token * stride + row,
+                   stride,
+                   {0},
+                   {0},
+                   {tile + TILES * tile_bytes},
+                   0};
+        b.ahead[1] = b.ahead[0] + tile_bytes;
+        for (size_t i = 0; i < tiles; i++) {
+            unpack(quant, tile + i * tile_bytes, supers, i, p);
+            b.store[i] = row_mask(rows - row - i * CP_TILE_ROWS);
+            b.load[i] = s == 0 ? 0 : b.store[i];
         }
+        multiply_panel(p, tiles, n_groups, n_tokens, b, supers * super_bytes);
     }
 }
+
+/* Chunks outermost: their activations stay in the second cache while all tiles pass. */
+INLINE void many(cp_quant quant, const char *w, size_t rows, const cp_activations *x,
+                 size_t n_tokens, float *out, size_t stride) {
+    SCRATCH panel p;
+    for (size_t t = 0; t < n_tokens; t += CALL_TOKENS)
+        for (size_t s = 0; s < x->n_super; s += CHUNK_SUPERS)
+            chunk(quant, w, rows, x, s, t, n_tokens - t < CALL_TOKENS ? n_tokens - t : CALL_TOKENS,
+                  out, stride, &p);
+}
+
+#define FEW(QUANT, N)                                                                              \
+    case N:                                                                                        \
+        few(QUANT, w, rows, x, N, out, stride);                                                    \
+        break
 
 #define PRODUCT(NAME, QUANT)                                                                       \
     void cp_avx512_product_##NAME(const void *w, size_t rows, const cp_activations *x,             \
                                   size_t n_tokens, float *out, size_t stride) {                    \
         switch (n_tokens) {                                                                        \
-        case 0:                                                                                    \
-            return;                                                                                \
-        case 1:                                                                                    \
-            few(QUANT, w, rows, x, 1, out, stride);                                                \
-            return;                                                                                \
-        case 2:                                                                                    \
-            few(QUANT, w, rows, x, 2, out, stride);                                                \
-            return;                                                                                \
-        case 3:                                                                                    \
-            few(QUANT, w, rows, x, 3, out, stride);                                                \
-            return;                                                                                \
-        case 4:                                                                                    \
-            few(QUANT, w, rows, x, 4, out, stride);                                                \
-            return;                                                                                \
+            FEW(QUANT, 1);                                                                         \
+            FEW(QUANT, 2);                                                                         \
+            FEW(QUANT, 3);                                                                         \
+            FEW(QUANT, 4);                                                                         \
+            FEW(QUANT, 5);                                                                         \
+            FEW(QUANT, 6);                                                                         \
+            FEW(QUANT, 7);                                                                         \
+            FEW(QUANT, FEW_TOKENS);                                                                \
         default:                                                                                   \
-            for (size_t t = 0; t < n_tokens; t += CALL_TOKENS)                                     \
-                many(QUANT, w, rows, x, t,                                                         \
-                     n_tokens - t < CALL_TOKENS ? n_tokens - t : CALL_TOKENS, out, stride);        \
+            many(QUANT, w, rows, x, n_tokens, out, stride);                                        \
         }                                                                                          \
     }
 
