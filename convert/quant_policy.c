@@ -33,7 +33,7 @@ uint64_t cp_storage_bytes(cp_storage storage, size_t rows, size_t cols) {
 /* ---- the budget -------------------------------------------------------------------------------
  */
 
-/* The layers that matter most: the first and last eighth and every third between. */
+/* Q4_K_M's choice of layers: the first and last eighth and every third between. */
 static bool edge_layer(size_t layer, size_t n_layers) {
     size_t eighth = n_layers / 8;
     return layer < eighth || layer >= n_layers - eighth || (layer - eighth) % 3 == 2;
@@ -63,27 +63,19 @@ static double peer_bits(const cp_source *s, const cp_source_tensor *t, cp_quant_
 /* ---- the table --------------------------------------------------------------------------------
  */
 
-typedef enum layers { ALL, EDGES, INNER } layers;
-
-/* What becomes int8, most sensitive first, as long as it fits. */
+/* What becomes int8, most sensitive first, as long as it fits; in each kind the last layers first.
+ * By what each kind alone took off the KL divergence of SmolLM2-135M (1e-9 nats a weight): v 22,
+ * k 6.3, head 6.0, down 2.3, o 1.5, q 1.3, up 1.2, gate 0.5; down's first third of the layers gains
+ * least. The head comes first because it fits whole or not at all. */
 static const struct preference {
     cp_tensor_kind kind; /* CP_KIND_HEAD: the embedding when tied */
-    layers which;
     cp_quant_level from; /* int4 takes only what says so */
 } preferences[] = {
-    {CP_KIND_HEAD, ALL, CP_LEVEL_INT4},         {CP_KIND_V, ALL, CP_LEVEL_INT4_MIXED},
-    {CP_KIND_DOWN, EDGES, CP_LEVEL_INT4_MIXED}, {CP_KIND_DOWN, INNER, CP_LEVEL_INT4_MIXED},
-    {CP_KIND_K, ALL, CP_LEVEL_INT4_MIXED},      {CP_KIND_O, ALL, CP_LEVEL_INT4_MIXED},
-    {CP_KIND_Q, ALL, CP_LEVEL_INT4_MIXED},      {CP_KIND_GATE, EDGES, CP_LEVEL_INT4_MIXED},
-    {CP_KIND_UP, EDGES, CP_LEVEL_INT4_MIXED},
+    {CP_KIND_HEAD, CP_LEVEL_INT4},     {CP_KIND_V, CP_LEVEL_INT4_MIXED},
+    {CP_KIND_K, CP_LEVEL_INT4_MIXED},  {CP_KIND_DOWN, CP_LEVEL_INT4_MIXED},
+    {CP_KIND_O, CP_LEVEL_INT4_MIXED},  {CP_KIND_Q, CP_LEVEL_INT4_MIXED},
+    {CP_KIND_UP, CP_LEVEL_INT4_MIXED}, {CP_KIND_GATE, CP_LEVEL_INT4_MIXED},
 };
-
-static bool wanted(const cp_source *s, const cp_source_tensor *t, const struct preference *p) {
-    if (p->kind == CP_KIND_HEAD)
-        return is_head(s, t);
-    bool edge = edge_layer(t->layer, s->config.n_layers);
-    return t->kind == p->kind && (p->which == ALL || edge == (p->which == EDGES));
-}
 
 static void spend_budget(const cp_source *s, cp_quant_level level, cp_storage *out) {
     double spare = 0; /* bits */
@@ -94,11 +86,13 @@ static void spend_budget(const cp_source *s, cp_quant_level level, cp_storage *o
                      8.0 * (double)cp_storage_bytes(CP_STORE_INT4, t->rows, t->cols);
     }
     for (size_t p = 0; p < CP_COUNT_OF(preferences); p++)
-        for (size_t i = 0; i < s->n_tensors; i++) {
+        for (size_t i = s->n_tensors; i-- > 0;) {
             const cp_source_tensor *t = &s->tensors[i];
+            bool wanted = preferences[p].kind == CP_KIND_HEAD ? is_head(s, t)
+                                                              : t->kind == preferences[p].kind;
             double more = 8.0 * (double)(cp_storage_bytes(CP_STORE_INT8, t->rows, t->cols) -
                                          cp_storage_bytes(CP_STORE_INT4, t->rows, t->cols));
-            if (level < preferences[p].from || !wanted(s, t, &preferences[p]) || more > spare)
+            if (level < preferences[p].from || !wanted || more > spare)
                 continue;
             out[i] = CP_STORE_INT8;
             spare -= more;
