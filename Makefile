@@ -65,7 +65,7 @@ $(BUILD)/bench/rates_avx512.o: ISA_FLAGS := -mavx512f -mavx512vnni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps build run convert test test-arm64 check format clean loc
+.PHONY: help deps build run convert test bench test-arm64 check format clean loc
 
 help: ## list the targets
 	@echo "CarePath $(VERSION)"; \
@@ -94,6 +94,10 @@ test: deps ## build and run all tests (NAME=pattern for some)
 test-arm64: ## cross-build for 64-bit ARM, test under qemu, compare with this machine
 	$(Q)sh tests/tools/arm64.sh $(filter lib%,$(DEB_PACKAGES))
 
+bench: deps ## compare the quantization levels: build/bench/report.html, .json (bench/RESULTS.md)
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
+	$(Q)BUILD=$(BUILD) sh bench/compare_levels.sh
+
 check: ## format, folder rule, headers compile alone, cppcheck
 	$(Q)sh tests/tools/check.sh
 
@@ -115,7 +119,8 @@ $(BUILD)/carepath-tests: $(LIB_O) $(TEST_O)
 	@echo "  LD  $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) $(WRAP) -o $@ $^ $(LIBS) -lcmocka
 
-$(BUILD)/tests/%.o: CPPFLAGS += -DCP_TEST_PROGRAM='"$(BUILD)/carepath"'
+TEST_PROGRAM ?= $(BUILD)/carepath
+$(BUILD)/tests/%.o: CPPFLAGS += -DCP_TEST_PROGRAM='"$(TEST_PROGRAM)"'
 
 $(BUILD)/%.o: %.c Makefile VERSION
 	@mkdir -p $(@D)

@@ -16,7 +16,6 @@
 #define COLD_RUNS     3
 #define SLICES        4 /* of a decode run; a probe stands between two */
 #define PROBE_S       0.03
-#define RATE_WINDOWS  7
 #define RATE_S        0.02
 #define WARM_UP       4 /* untimed steps */
 #define MEMORY_MARGIN (64u << 20)
@@ -121,44 +120,51 @@ static cp_status timed_eval(bench *b, size_t n, double *seconds, cp_error *err) 
     return status;
 }
 
-/* Operations a second of the fastest multiply-add loop with the engine's instruction set, in the
- * arithmetic of its weights. */
-static cp_status peak_rate(const bench *b, double *gop_s, cp_error *err) {
+/* The multiply-add loop of the engine's instruction set in the arithmetic of its weights; false
+ * when there is none. */
+static bool peak_loop(const bench *b, cp_rate_loop *out) {
     cp_rate_loop loops[CP_MAX_RATE_LOOPS];
     size_t n = cp_rate_loops(loops);
     cp_rate_kind kind = strncmp(b->out->quant, "int", 3) == 0 ? CP_RATE_INT8 : CP_RATE_F32;
-    *gop_s = 0;
-    for (size_t i = 0; i < n; i++) {
-        cp_spread rate;
-        if (loops[i].kind != kind || strcmp(loops[i].isa, b->out->isa) != 0)
-            continue;
-        cp_status status =
-            cp_rate_run(&loops[i], b->plan->n_threads, RATE_WINDOWS, RATE_S, &rate, err);
-        if (status != CP_OK)
-            return status;
-        *gop_s = rate.median > *gop_s ? rate.median : *gop_s;
+    for (size_t i = 0; i < n; i++)
+        if (loops[i].kind == kind && strcmp(loops[i].isa, b->out->isa) == 0) {
+            *out = loops[i];
+            return true;
+        }
+    return false;
+}
+
+/* One length: timed runs, each with the peak rate measured before it. */
+static cp_status prefill_length(bench *b, cp_prefill_row *row, cp_error *err) {
+    double rates[CP_SPEED_MAX_REPEAT], shares[CP_SPEED_MAX_REPEAT], seconds;
+    double gop = cp_weight_ops_per_token(cp_engine_config(b->engine)) / 1e9;
+    cp_rate_loop loop;
+    bool has_loop = peak_loop(b, &loop);
+    cp_status status = timed_eval(b, row->n, &seconds, err); /* warms up */
+    for (size_t i = 0; i < b->plan->repeat && status == CP_OK; i++) {
+        cp_spread peak = {0};
+        if (has_loop)
+            status = cp_rate_run(&loop, b->plan->n_threads, 1, RATE_S, &peak, err);
+        if (status == CP_OK)
+            status = timed_eval(b, row->n, &seconds, err);
+        rates[i] = (double)row->n / seconds;
+        shares[i] = peak.median > 0 ? rates[i] * gop / peak.median : 0;
     }
+    if (status != CP_OK)
+        return status;
+    row->tok_s = cp_stats_spread(rates, b->plan->repeat);
+    row->gop_s = row->tok_s.median * gop;
+    row->share_of_peak = cp_stats_spread(shares, b->plan->repeat).median;
     return CP_OK;
 }
 
 static cp_status measure_prefill(bench *b, cp_error *err) {
-    double rates[CP_SPEED_MAX_REPEAT], seconds = 0, peak;
-    double ops = cp_weight_ops_per_token(cp_engine_config(b->engine));
-    cp_status status = peak_rate(b, &peak, err);
-    for (size_t p = 0; p < b->plan->prompts.n && status == CP_OK; p++) {
-        size_t n = b->plan->prompts.values[p];
-        progress(b->plan, "%s: prefill of %zu tokens", b->out->model, n);
-        status = timed_eval(b, n, &seconds, err); /* warms up */
-        for (size_t i = 0; i < b->plan->repeat && status == CP_OK; i++) {
-            status = timed_eval(b, n, &seconds, err);
-            rates[i] = (double)n / seconds;
-        }
-        if (status != CP_OK)
-            break;
+    cp_status status = CP_OK;
+    for (size_t i = 0; i < b->plan->prompts.n && status == CP_OK; i++) {
         cp_prefill_row *row = &b->out->prefill[b->out->n_prefill++];
-        *row = (cp_prefill_row){.n = n, .tok_s = cp_stats_spread(rates, b->plan->repeat)};
-        row->gop_s = row->tok_s.median * ops / 1e9;
-        row->share_of_peak = peak > 0 ? row->gop_s / peak : 0;
+        *row = (cp_prefill_row){.n = b->plan->prompts.values[i]};
+        progress(b->plan, "%s: prefill of %zu tokens", b->out->model, row->n);
+        status = prefill_length(b, row, err);
     }
     return status;
 }

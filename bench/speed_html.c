@@ -29,14 +29,15 @@ static const char style[] =
     ".sub{margin-bottom:18px}\n"
     ".facts,.grid{display:grid;gap:14px;margin:0 0 14px}\n"
     ".facts{grid-template-columns:repeat(auto-fit,minmax(150px,1fr))}\n"
-    ".grid{grid-template-columns:repeat(auto-fit,minmax(min(100%,360px),1fr));align-items:start}\n"
+    ".grid{grid-template-columns:repeat(auto-fit,minmax(min(100%,360px),1fr))}\n"
     ".card{background:var(--card);border:1px solid var(--line);border-radius:10px;"
     "padding:16px 18px;min-width:0}\n"
     ".fact{padding:10px 14px}\n"
+    ".fact:first-child{grid-column:span 2}\n"
     ".fact b{display:block;font-size:17px;line-height:1.3;overflow-wrap:anywhere}\n"
     ".fact span{font-size:12.5px;color:var(--soft)}\n"
     ".card>p{font-size:13px;margin-bottom:8px}\n"
-    "svg{display:block;width:100%;height:auto;overflow:visible}\n"
+    "svg{display:block;width:100%;max-width:560px;height:auto;overflow:visible}\n"
     "svg text{fill:var(--ink);font-size:11.5px}\n"
     ".tick,.unit,.remark{fill:var(--soft)!important}\n"
     ".tick,.unit{font-size:11px!important}\n"
@@ -60,7 +61,7 @@ static const char style[] =
     "th{color:var(--soft);font-weight:600}\n"
     "th:first-child,td:first-child{text-align:left;padding-left:0}\n"
     "tr:last-child td{border-bottom:0}\n"
-    "section{margin-bottom:14px}\n"
+    "section{margin-bottom:14px}.grid>section{margin:0}\n"
     "code{font:12.5px/1.5 ui-monospace,\"DejaVu Sans Mono\",monospace;overflow-wrap:anywhere}\n"
     "footer p{font-size:13px}\n"
     "@media print{body{background:#fff}.card{break-inside:avoid}}\n";
@@ -254,16 +255,14 @@ static void put_spread_cells(cp_strbuf *out, const cp_spread *s) {
 }
 
 static void table_models(const cp_speed_report *r, cp_strbuf *out) {
-    static const char *const heads[] = {
-        "model",         "weights",       "KV",          "kernels", "threads",  "load s",
-        "first, cold s", "first, warm s", "weights MiB", "KV MiB",  "peak MiB", "KV KiB/token",
-        "bandwidth GB/s"};
+    static const char *const heads[] = {"model",  "weights",  "KV",        "kernels",
+                                        "load s", "cold s",   "warm s",    "weights MiB",
+                                        "KV MiB", "peak MiB", "KiB/token", "read GB/s"};
     open_table(out, "Models", heads, CP_COUNT_OF(heads));
     for (size_t i = 0; i < r->n; i++) {
         const cp_speed_result *m = &r->models[i];
         put_escaped(out, "<tr><td>", m->model, "</td>");
-        cp_strbuf_printf(out, "<td>%s</td><td>%s</td><td>%s</td><td>%zu</td>", m->quant, m->kv,
-                         m->isa, m->n_threads);
+        cp_strbuf_printf(out, "<td>%s</td><td>%s</td><td>%s</td>", m->quant, m->kv, m->isa);
         cp_strbuf_printf(out, "<td>%.3f</td><td>%.3f</td><td>%.3f</td>", m->load_s,
                          m->first_token_cold_s, m->first_token_warm_s);
         cp_strbuf_printf(out, "<td>%.1f</td><td>%.1f</td><td>%.1f</td><td>%.1f</td>",

@@ -6,11 +6,11 @@
 
 #define WIDTH      400.0
 #define BAR_LEFT   8.0
-#define BAR_RIGHT  340.0 /* the values stand to the right of the longest bar */
+#define BAR_RIGHT  388.0
 #define BAR_H      14.0
-#define LABEL_H    17.0
+#define LABEL_H    18.0
 #define ROW_GAP    9.0
-#define GROUP_H    24.0
+#define GROUP_H    27.0
 #define AXIS_H     42.0
 #define PLOT_LEFT  46.0
 #define PLOT_RIGHT 388.0
@@ -118,15 +118,11 @@ static void put_bar_axis(cp_strbuf *out, double bottom, double largest, double s
                          const char *unit) {
     double step = tick_step(largest);
     for (double x = 0; x <= largest * 1.0001; x += step) {
-        cp_strbuf tick;
-        cp_strbuf_init(&tick, 64);
-        if (x > 0)
-            put_number(&tick, x);
+        char tick[32];
+        snprintf(tick, sizeof tick, "%.12g", x);
         put_line(out, x > 0 ? "grid" : "axis", BAR_LEFT + x * scale, 0, BAR_LEFT + x * scale,
                  bottom + 4);
-        put_text(out, BAR_LEFT + x * scale, bottom + 16, "tick", "middle",
-                 x > 0 ? cp_strbuf_text(&tick) : "0");
-        cp_strbuf_deinit(&tick);
+        put_text(out, BAR_LEFT + x * scale, bottom + 16, "tick", "middle", tick);
     }
     put_text(out, (BAR_LEFT + BAR_RIGHT) / 2, bottom + 34, "unit", "middle", unit);
 }
@@ -137,26 +133,10 @@ static void put_whisker(cp_strbuf *out, double y, double from, double to) {
     put_line(out, "whisker", to, y - 3.5, to, y + 3.5);
 }
 
-static void put_bar(cp_strbuf *out, const cp_chart_bar *bar, double y, double scale,
-                    const char *unit) {
-    double width = bar->value.median * scale, top = y + LABEL_H, end = bar->value.max * scale;
-    put_text(out, BAR_LEFT + 4, y + 12, "label", "start", bar->label);
-    cp_strbuf_printf(out,
-                     "<rect class=\"s%zu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
-                     "rx=\"2\">",
-                     bar->series % CP_CHART_SERIES, BAR_LEFT, top, width > 1 ? width : 1, BAR_H);
-    put_hint(out, bar->label, &bar->value, unit);
-    cp_strbuf_puts(out, "</rect>\n");
-    if (bar->value.min < bar->value.max)
-        put_whisker(out, top + BAR_H / 2, BAR_LEFT + bar->value.min * scale, BAR_LEFT + end);
-    if (bar->limit > 0) {
-        double x = BAR_LEFT + bar->limit * scale;
-        put_line(out, "limit", x, top - 3, x, top + BAR_H + 3);
-        end = bar->limit > bar->value.max ? bar->limit * scale : end;
-    }
-    end = end > width ? end : width;
-    cp_strbuf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"value\">", BAR_LEFT + end + 5,
-                     top + BAR_H - 3);
+/* At the right end of the label's line, where nothing drawn can meet it. */
+static void put_value(cp_strbuf *out, const cp_chart_bar *bar, double y) {
+    cp_strbuf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"value\" text-anchor=\"end\">",
+                     BAR_RIGHT, y);
     put_number(out, bar->value.median);
     if (bar->remark) {
         cp_strbuf_puts(out, " <tspan class=\"remark\">");
@@ -164,6 +144,25 @@ static void put_bar(cp_strbuf *out, const cp_chart_bar *bar, double y, double sc
         cp_strbuf_puts(out, "</tspan>");
     }
     cp_strbuf_puts(out, "</text>\n");
+}
+
+static void put_bar(cp_strbuf *out, const cp_chart_bar *bar, double y, double scale,
+                    const char *unit) {
+    double width = bar->value.median * scale, top = y + LABEL_H;
+    put_text(out, BAR_LEFT + 3, y + 12, "label", "start", bar->label);
+    put_value(out, bar, y + 12);
+    cp_strbuf_printf(out,
+                     "<rect class=\"s%zu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+                     "rx=\"2\">",
+                     bar->series % CP_CHART_SERIES, BAR_LEFT, top, width > 1 ? width : 1, BAR_H);
+    put_hint(out, bar->label, &bar->value, unit);
+    cp_strbuf_puts(out, "</rect>\n");
+    if (bar->value.min < bar->value.max)
+        put_whisker(out, top + BAR_H / 2, BAR_LEFT + bar->value.min * scale,
+                    BAR_LEFT + bar->value.max * scale);
+    if (bar->limit > 0)
+        put_line(out, "limit", BAR_LEFT + bar->limit * scale, top - 1,
+                 BAR_LEFT + bar->limit * scale, top + BAR_H + 2);
 }
 
 void cp_svg_bars(cp_strbuf *out, const char *title, const char *unit, const cp_chart_bar *bars,
@@ -178,7 +177,7 @@ void cp_svg_bars(cp_strbuf *out, const char *title, const char *unit, const cp_c
     put_bar_axis(out, height, largest, scale, unit);
     for (size_t i = 0; i < n; i++) {
         if (begins_group(bars, i)) {
-            put_text(out, BAR_LEFT + 4, y + 16, "group", "start", bars[i].group);
+            put_text(out, BAR_LEFT + 3, y + 18, "group", "start", bars[i].group);
             y += GROUP_H;
         }
         put_bar(out, &bars[i], y, scale, unit);
@@ -215,24 +214,20 @@ static double place_y(const plot *p, double y) {
 
 static void put_plot_axes(cp_strbuf *out, const plot *p, const char *x_label, const char *y_label) {
     double step = tick_step(p->y_top);
-    cp_strbuf text;
-    cp_strbuf_init(&text, 64);
+    char text[32];
     for (double y = 0; y <= p->y_top * 1.0001; y += step) {
-        cp_strbuf_clear(&text);
-        put_number(&text, y);
+        snprintf(text, sizeof text, "%.12g", y);
         put_line(out, y > 0 ? "grid" : "axis", PLOT_LEFT, place_y(p, y), PLOT_RIGHT, place_y(p, y));
-        put_text(out, PLOT_LEFT - 6, place_y(p, y) + 4, "tick", "end", cp_strbuf_text(&text));
+        put_text(out, PLOT_LEFT - 6, place_y(p, y) + 4, "tick", "end", text);
     }
     for (size_t i = 0; i < p->n_ticks; i++) {
         double x = place_x(p, p->ticks[i]);
-        cp_strbuf_clear(&text);
-        cp_strbuf_printf(&text, "%.0f", p->ticks[i]);
+        snprintf(text, sizeof text, "%.0f", p->ticks[i]);
         put_line(out, "axis", x, PLOT_TOP + PLOT_H, x, PLOT_TOP + PLOT_H + 4);
-        put_text(out, x, PLOT_TOP + PLOT_H + 16, "tick", "middle", cp_strbuf_text(&text));
+        put_text(out, x, PLOT_TOP + PLOT_H + 16, "tick", "middle", text);
     }
     put_text(out, (PLOT_LEFT + PLOT_RIGHT) / 2, PLOT_TOP + PLOT_H + 34, "unit", "middle", x_label);
     put_text(out, 8, 12, "unit", "start", y_label);
-    cp_strbuf_deinit(&text);
 }
 
 static void put_series(cp_strbuf *out, const plot *p, const cp_chart_line *line,
