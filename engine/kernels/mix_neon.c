@@ -1,4 +1,3 @@
-#if defined(__aarch64__)
 #include <arm_neon.h>
 
 #define CP_VECTOR_FLOATS 4
@@ -21,16 +20,16 @@ static inline float32x4_t load_int8(const signed char *from) {
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
 }
 
-#include "engine/kernels/lanes.h"
+/* The fixed tree but for its last step. */
+static inline float32x2_t tree_to_two(const float32x4_t s[4]) {
+    float32x4_t four = vaddq_f32(vaddq_f32(s[0], s[2]), vaddq_f32(s[1], s[3]));
+    return vadd_f32(vget_low_f32(four), vget_high_f32(four));
+}
 
-/* The fixed tree, one set after the other. */
-static inline void tree4(VECTOR acc[4][CP_LANES / CP_VECTOR_FLOATS], float out[4]) {
-    for (size_t q = 0; q < 4; q++) {
-        float sums[CP_LANES];
-        for (size_t v = 0; v < CP_LANES / CP_VECTOR_FLOATS; v++)
-            STORE(sums + v * CP_VECTOR_FLOATS, acc[q][v]);
-        out[q] = cp_tree_sum(sums);
-    }
+static inline void tree4(float32x4_t acc[4][4], float out[4]) {
+    float32x4_t low = vcombine_f32(tree_to_two(acc[0]), tree_to_two(acc[1]));
+    float32x4_t high = vcombine_f32(tree_to_two(acc[2]), tree_to_two(acc[3]));
+    vst1q_f32(out, vpaddq_f32(low, high));
 }
 
 #include "engine/kernels/mix_generic.h"
@@ -40,6 +39,3 @@ static inline void tree4(VECTOR acc[4][CP_LANES / CP_VECTOR_FLOATS], float out[4
 const cp_mix_kernels *cp_mix_neon(void) {
     return &table;
 }
-#else
-typedef int cp_mix_neon_is_for_arm_only; /* ISO C wants something in a translation unit */
-#endif
