@@ -62,7 +62,8 @@ static inline __m256 load8_bf16(const char *from) {
 }
 
 /* One function a stored type. Four rows at a time: each value of x is loaded once for all of them,
- * and eight independent sums hide the latency of the multiply-add. */
+ * and eight independent sums hide the latency of the multiply-add. The next four are asked for
+ * meanwhile: short rows in turn give the hardware prefetcher no run to follow. */
 #define GEMV_AND_WIDEN(TYPE, BYTES)                                                                \
     static inline float tail_dot_##TYPE(sums16 s, const char *row, const float *x, size_t n) {     \
         float values[CP_LANES];                                                                    \
@@ -80,6 +81,7 @@ static inline __m256 load8_bf16(const char *from) {
             __m256 x_low = _mm256_loadu_ps(x + i), x_high = _mm256_loadu_ps(x + i + 8);            \
             for (size_t r = 0; r < n_rows; r++) {                                                  \
                 const char *at = w + r * stride + i * (BYTES);                                     \
+                _mm_prefetch(at + 4 * stride, _MM_HINT_T1);                                        \
                 s[r].low = _mm256_fmadd_ps(load8_##TYPE(at), x_low, s[r].low);                     \
                 s[r].high = _mm256_fmadd_ps(load8_##TYPE(at + 8 * (BYTES)), x_high, s[r].high);    \
             }                                                                                      \

@@ -59,7 +59,8 @@ INLINE __m512 load_bf16(const char *from, __mmask16 m) {
 
 #define ROWS 4 /* of a gemv at a time: each value of x is loaded once for all of them */
 
-/* One function a stored type. */
+/* One function a stored type. The next rows are asked for meanwhile: short rows in turn
+ * give the hardware prefetcher no run to follow. */
 #define GEMV_AND_WIDEN(TYPE, BYTES)                                                                \
     INLINE void rows_##TYPE(const char *w, size_t n_rows, size_t cols, const float *x,             \
                             float *out) {                                                          \
@@ -68,8 +69,11 @@ INLINE __m512 load_bf16(const char *from, __mmask16 m) {
         UNROLL for (size_t r = 0; r < n_rows; r++) s[r] = _mm512_setzero_ps();                     \
         for (; i + CP_LANES <= cols; i += CP_LANES) {                                              \
             __m512 values = _mm512_loadu_ps(x + i);                                                \
-            UNROLL for (size_t r = 0; r < n_rows; r++) s[r] =                                      \
-                _mm512_fmadd_ps(load_##TYPE(w + r * stride + i * (BYTES), 0xffff), values, s[r]);  \
+            UNROLL for (size_t r = 0; r < n_rows; r++) {                                           \
+                const char *at = w + r * stride + i * (BYTES);                                     \
+                _mm_prefetch(at + ROWS * stride, _MM_HINT_T1);                                     \
+                s[r] = _mm512_fmadd_ps(load_##TYPE(at, 0xffff), values, s[r]);                     \
+            }                                                                                      \
         }                                                                                          \
         __mmask16 tail = first(cols - i);                                                          \
         __m512 values = _mm512_maskz_loadu_ps(tail, x + i);                                        \
