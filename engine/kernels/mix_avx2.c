@@ -29,7 +29,7 @@ static inline void tree4(__m256 acc[4][2], float out[4]) {
     _mm_storeu_ps(out, _mm_permute_ps(_mm_shuffle_ps(ac, bd, 0x88), 0xd8));
 }
 
-#include "engine/kernels/mix_generic.h"
+#include "engine/kernels/mix_template.inc"
 
 #include "engine/kernels/mix_tables.h"
 

@@ -29,7 +29,7 @@ static inline void tree4(__m512 acc[4][1], float out[4]) {
     _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one)));
 }
 
-#include "engine/kernels/mix_generic.h"
+#include "engine/kernels/mix_template.inc"
 
 #include "engine/kernels/mix_tables.h"
 

@@ -32,7 +32,7 @@ static inline void tree4(float32x4_t acc[4][4], float out[4]) {
     vst1q_f32(out, vpaddq_f32(low, high));
 }
 
-#include "engine/kernels/mix_generic.h"
+#include "engine/kernels/mix_template.inc"
 
 #include "engine/kernels/mix_tables.h"
 

@@ -24,7 +24,7 @@ static inline void tree4(VECTOR acc[4][CP_LANES / CP_VECTOR_FLOATS], float out[4
     }
 }
 
-#include "engine/kernels/mix_generic.h"
+#include "engine/kernels/mix_template.inc"
 
 #include "engine/kernels/mix_tables.h"
 
