@@ -107,7 +107,7 @@ unpack_libraries "$@"
 compile
 work=$(mktemp -d)
 ways=
-trap '[ -z "$ways" ] || kill "$ways" 2>/dev/null; rm -rf "$work"' EXIT
+trap '[ -z "$ways" ] || kill "$ways" || true; rm -rf "$work"' EXIT
 # The longest, beside all others on the other processor.
 taskset -c "$last" qemu-aarch64 -L "$sysroot" build/arm64/carepath-tests the_same_bits_every_way >"$work/ways" 2>&1 &
 ways=$!
@@ -127,6 +127,7 @@ for model in tied-gqa2 untied-gqa4-sharded; do
     done
 done
 wait $ways && status=0 || status=$?
+ways=
 cat "$work/ways"
 [ $status -eq 0 ]
 echo "arm64: ok"
