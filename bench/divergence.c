@@ -16,12 +16,13 @@ cp_divergence cp_divergence_at(const float *reference, const float *model, size_
     size_t top_reference = top_of(reference, n), top_model = top_of(model, n);
     double shift_a = reference[top_reference], shift_b = model[top_model];
     double sum_a = 0, sum_b = 0, weighted = 0;
-    for (size_t i = 0; i < n; i++) {
+    size_t i = 0;
+    do { /* at least once: there is no empty vocabulary */
         double a = reference[i] - shift_a, b = model[i] - shift_b, p = exp(a);
         sum_a += p;
         sum_b += exp(b);
         weighted += p * (a - b);
-    }
+    } while (++i < n);
     return (cp_divergence){
         .kl = weighted / sum_a - log(sum_a) + log(sum_b),
         .model_nll = log(sum_b) - (model[next] - shift_b),

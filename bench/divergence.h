@@ -15,7 +15,7 @@ typedef struct cp_divergence {
     bool same_top;                   /* both find the same token most likely */
 } cp_divergence;
 
-/* logits [n] of both; `next` is the token that came. */
+/* logits [n] of both, n at least 1; `next` is the token that came. */
 cp_divergence cp_divergence_at(const float *reference, const float *model, size_t n, int32_t next);
 
 #endif
