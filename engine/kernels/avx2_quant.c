@@ -9,8 +9,9 @@
  * sides widened to 16 bits once, then vpmaddwd alone, which leaves the third vector port the
  * additions
  *
- * Few tokens stream the tiles through registers. More share a panel of one tile x 512 inputs,
- * unpacked into the first cache; the outputs hold the partial sums between panels.
+ * Few tokens stream the tiles through registers, up to eight in two halves. More share a panel of
+ * one tile x 512 inputs, unpacked into the first cache; the outputs hold the partial sums between
+ * panels.
  */
 #include "engine/kernels/avx2_quant.h"
 
@@ -36,7 +37,7 @@
 #define SUPER_LINES  16
 #define FEW_TILES    4
 #define AHEAD_BYTES  4096 /* how far ahead weights are asked for */
-#define FEW_TOKENS   3    /* up to here weights are used from registers */
+#define FEW_TOKENS   4    /* up to here weights are used from registers */
 #define BLOCK_TOKENS 4    /* 4 tokens x 2 halves: 8 of 16 registers are sums */
 #define CHUNK_SUPERS 8
 #define CHUNK_GROUPS (CHUNK_SUPERS * CP_GROUPS_A_SUPER)
@@ -379,22 +380,42 @@ INLINE void many(cp_quant quant, const char *w, size_t rows, const cp_activation
                   out, stride, &p);
 }
 
+#define FEW(QUANT, N)                                                                              \
+    case N:                                                                                        \
+        few(QUANT, w, rows, x, N, out, stride);                                                    \
+        break
+
 #define PRODUCT(NAME, QUANT)                                                                       \
+    static void few_##NAME(const char *w, size_t rows, const cp_activations *x, size_t n_tokens,   \
+                           float *out, size_t stride) {                                            \
+        switch (n_tokens) {                                                                        \
+            FEW(QUANT, 1);                                                                         \
+            FEW(QUANT, 2);                                                                         \
+            FEW(QUANT, 3);                                                                         \
+            FEW(QUANT, FEW_TOKENS);                                                                \
+        }                                                                                          \
+    }                                                                                              \
+    /* Half the tokens, then the rest with the tile still in the first cache. */                   \
+    static void halves_##NAME(const char *w, size_t rows, const cp_activations *x,                 \
+                              size_t n_tokens, float *out, size_t stride) {                        \
+        size_t half = n_tokens / 2, groups = half * x->n_super * CP_GROUPS_A_SUPER;                \
+        cp_activations rest = {x->values + groups * CP_GROUP, x->scales + groups,                  \
+                               x->sums + groups, x->n_super};                                      \
+        for (size_t row = 0; row < rows; row += CP_TILE_ROWS) {                                    \
+            size_t n = rows - row < CP_TILE_ROWS ? rows - row : CP_TILE_ROWS;                      \
+            few_##NAME(w, n, x, half, out + row, stride);                                          \
+            few_##NAME(w, n, &rest, n_tokens - half, out + half * stride + row, stride);           \
+            w += x->n_super * cp_quant_super_bytes(QUANT);                                         \
+        }                                                                                          \
+    }                                                                                              \
     void cp_avx2_product_##NAME(const void *w, size_t rows, const cp_activations *x,               \
                                 size_t n_tokens, float *out, size_t stride) {                      \
-        switch (n_tokens) {                                                                        \
-        case 1:                                                                                    \
-            few(QUANT, w, rows, x, 1, out, stride);                                                \
-            break;                                                                                 \
-        case 2:                                                                                    \
-            few(QUANT, w, rows, x, 2, out, stride);                                                \
-            break;                                                                                 \
-        case FEW_TOKENS:                                                                           \
-            few(QUANT, w, rows, x, FEW_TOKENS, out, stride);                                       \
-            break;                                                                                 \
-        default:                                                                                   \
+        if (n_tokens <= FEW_TOKENS)                                                                \
+            few_##NAME(w, rows, x, n_tokens, out, stride);                                         \
+        else if (n_tokens <= 2 * FEW_TOKENS)                                                       \
+            halves_##NAME(w, rows, x, n_tokens, out, stride);                                      \
+        else                                                                                       \
             many(QUANT, w, rows, x, n_tokens, out, stride);                                        \
-        }                                                                                          \
     }
 
 PRODUCT(int8, CP_INT8)

@@ -6,7 +6,7 @@
  *
  *   few tokens   weights stream from memory to registers, each line used for all tokens at once
  *   many tokens  a panel of 2 tiles x 1024 inputs is unpacked into the caches and multiplied with
- *                all tokens, a block of 12 sums in registers at a time; the outputs hold the
+ *                all tokens, a block of 14 sums in registers at a time; the outputs hold the
  * partial sums between panels
  */
 #include "engine/kernels/avx512_quant.h"
@@ -30,7 +30,7 @@
 #define GROUP_LINES  8    /* of 4 inputs */
 #define SUPER_LINES  16
 #define TILES        2
-#define BLOCK_TOKENS 6  /* 2 tiles x 6 tokens: 12 integer and 12 float sums, of 32 registers */
+#define BLOCK_TOKENS 7  /* 2 tiles x 7 tokens: 14 integer and 14 float sums, of 32 registers */
 #define CHUNK_SUPERS 16 /* larger: fewer passes over the outputs; smaller: the panel is nearer */
 #define CHUNK_GROUPS (CHUNK_SUPERS * CP_GROUPS_A_SUPER)
 #define CHUNK_LINES  (CHUNK_SUPERS * SUPER_LINES)
@@ -227,13 +227,16 @@ INLINE void multiply(const panel *p, size_t tiles, size_t tokens, size_t n_group
     MULTIPLY(N_TILES, 3)                                                                           \
     MULTIPLY(N_TILES, 4)                                                                           \
     MULTIPLY(N_TILES, 5)                                                                           \
-    MULTIPLY(N_TILES, 6)
+    MULTIPLY(N_TILES, 6)                                                                           \
+    MULTIPLY(N_TILES, 7)
 MULTIPLY_ALL(1)
 MULTIPLY_ALL(2)
 
 static void (*const multiplies[TILES][BLOCK_TOKENS])(const panel *, size_t, const block *) = {
-    {multiply_1x1, multiply_1x2, multiply_1x3, multiply_1x4, multiply_1x5, multiply_1x6},
-    {multiply_2x1, multiply_2x2, multiply_2x3, multiply_2x4, multiply_2x5, multiply_2x6},
+    {multiply_1x1, multiply_1x2, multiply_1x3, multiply_1x4, multiply_1x5, multiply_1x6,
+     multiply_1x7},
+    {multiply_2x1, multiply_2x2, multiply_2x3, multiply_2x4, multiply_2x5, multiply_2x6,
+     multiply_2x7},
 };
 
 /* One panel times n_tokens tokens, in blocks as even as they come. `ahead_bytes` of each of the
@@ -311,8 +314,8 @@ INLINE void many(cp_quant quant, const char *w, size_t rows, const cp_activation
         break
 
 #define PRODUCT(NAME, QUANT)                                                                       \
-    void cp_avx512_product_##NAME(const void *w, size_t rows, const cp_activations *x,             \
-                                  size_t n_tokens, float *out, size_t stride) {                    \
+    static void few_##NAME(const char *w, size_t rows, const cp_activations *x, size_t n_tokens,   \
+                           float *out, size_t stride) {                                            \
         switch (n_tokens) {                                                                        \
             FEW(QUANT, 1);                                                                         \
             FEW(QUANT, 2);                                                                         \
@@ -322,9 +325,14 @@ INLINE void many(cp_quant quant, const char *w, size_t rows, const cp_activation
             FEW(QUANT, 6);                                                                         \
             FEW(QUANT, 7);                                                                         \
             FEW(QUANT, FEW_TOKENS);                                                                \
-        default:                                                                                   \
-            many(QUANT, w, rows, x, n_tokens, out, stride);                                        \
         }                                                                                          \
+    }                                                                                              \
+    void cp_avx512_product_##NAME(const void *w, size_t rows, const cp_activations *x,             \
+                                  size_t n_tokens, float *out, size_t stride) {                    \
+        if (n_tokens <= FEW_TOKENS)                                                                \
+            few_##NAME(w, rows, x, n_tokens, out, stride);                                         \
+        else                                                                                       \
+            many(QUANT, w, rows, x, n_tokens, out, stride);                                        \
     }
 
 PRODUCT(int8, CP_INT8)
