@@ -2,12 +2,13 @@
  *
  * A line of a tile is two vectors of 8 outputs ("halves").
  *
- *   int4   stored nibbles are unsigned: vpmaddubsw with the activations gives at most 2 * 15 * 127
- * = 3810 a 16-bit lane, so a group's eight products add up in 16 bits (30480) before one vpmaddwd;
- * then 8 * the sum of the activations is taken off int8   few tokens: |w| times the activations
- * with w's signs (vpsignb), which fits vpmaddubsw exactly (2 * 127 * 127 < 2^15); many tokens: both
- * sides widened to 16 bits once, then vpmaddwd alone, which leaves the third vector port the
- * additions
+ * int4: stored nibbles are unsigned. vpmaddubsw with the activations gives at most 2 * 15 * 127 =
+ * 3810 a 16-bit lane, so a group's eight products add up in 16 bits (30480) before one vpmaddwd;
+ * then 8 * the sum of the activations is taken off.
+ *
+ * int8, few tokens: |w| times the activations with w's signs (vpsignb), which fits vpmaddubsw
+ * exactly (2 * 127 * 127 < 2^15). Many tokens: both sides widened to 16 bits once, then vpmaddwd
+ * alone, which leaves the third vector port to the additions.
  *
  * Few tokens stream the tiles through registers, up to eight in two halves. More share a panel of
  * one tile x 512 inputs, unpacked into the first cache; the outputs hold the partial sums between

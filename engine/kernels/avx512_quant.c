@@ -4,10 +4,10 @@
  * 0x80, int4 as stored) and every group's sum starts at -bias * sum of the activations. A vector is
  * one line of a tile: 16 outputs.
  *
- *   few tokens   weights stream from memory to registers, each line used for all tokens at once
- *   many tokens  a panel of 2 tiles x 1024 inputs is unpacked into the caches and multiplied with
- *                all tokens, a block of 14 sums in registers at a time; the outputs hold the
- * partial sums between panels
+ * Few tokens: weights stream from memory to registers, each line used for all tokens at once. Many
+ * tokens: a panel of 2 tiles x 1024 inputs is unpacked into the caches and multiplied with all
+ * tokens, a block of 14 sums in registers at a time; the outputs hold the partial sums between
+ * panels.
  */
 #include "engine/kernels/avx512_quant.h"
 
