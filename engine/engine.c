@@ -125,7 +125,9 @@ const char *cp_engine_quant(const cp_engine *e) {
 }
 
 size_t cp_engine_workspace_bytes(const cp_engine *e) {
-    return e->workspace.memory_bytes;
+    /* Of the block of logits generation uses one row; pages that are never touched cost nothing. */
+    size_t unused = (CP_LOGITS_BLOCK - 1) * e->config.vocab_size * sizeof(float);
+    return e->workspace.memory_bytes - unused;
 }
 
 cp_kv cp_engine_kv(const cp_engine *e) {

@@ -47,7 +47,7 @@ const char *cp_engine_quant(const cp_engine *engine);
 cp_kv cp_engine_kv(const cp_engine *engine); /* never AUTO */
 /* KV cache bytes for one token, all layers. */
 size_t cp_engine_kv_bytes(const cp_engine *engine);
-/* The buffers of a step, once all of them have been used. */
+/* The buffers of a step, as far as generation comes to use them. */
 size_t cp_engine_workspace_bytes(const cp_engine *engine);
 const char *cp_engine_isa(const cp_engine *engine); /* "scalar", "avx2" */
 
