@@ -68,13 +68,29 @@ static float penalised(const cp_sampler *s, const float *logits, size_t id) {
     return (float)(logits[id] - s->s.presence_penalty - s->s.frequency_penalty * count);
 }
 
+/* The first allowed id from `id` on, vocab_size when there is none. */
+static size_t next_allowed(const cp_sampler *s, const uint64_t *allowed, size_t id) {
+    if (!allowed || id >= s->vocab_size)
+        return id;
+    uint64_t word = allowed[id / 64] >> id % 64;
+    if (word)
+        id += (size_t)__builtin_ctzll(word);
+    else {
+        size_t at = id / 64 + 1, n_words = (s->vocab_size + 63) / 64;
+        while (at < n_words && !allowed[at])
+            at++;
+        id = at < n_words ? at * 64 + (size_t)__builtin_ctzll(allowed[at]) : s->vocab_size;
+    }
+    return id < s->vocab_size ? id : s->vocab_size;
+}
+
 /* Fills candidates with the k best of the vocabulary, best first; NaN is nobody's choice. Returns
  * how many there are. A heap of the k best so far, worst on top, then sorted in place by taking the
  * worst off. */
-static size_t select_best(cp_sampler *s, const float *logits, size_t k) {
+static size_t select_best(cp_sampler *s, const float *logits, const uint64_t *allowed, size_t k) {
     candidate *heap = s->candidates;
     size_t n = 0;
-    for (size_t id = 0; id < s->vocab_size; id++) {
+    for (size_t id = 0; (id = next_allowed(s, allowed, id)) < s->vocab_size; id++) {
         candidate c = {penalised(s, logits, id), (int32_t)id};
         if (c.logit != c.logit)
             continue;
@@ -115,13 +131,13 @@ static size_t filter(const cp_sampler *s, size_t n) {
     return keep;
 }
 
-static int32_t draw(cp_sampler *s, const float *logits) {
+static int32_t draw(cp_sampler *s, const float *logits, const uint64_t *allowed) {
     size_t k =
         s->s.top_k > 0 && (size_t)s->s.top_k < s->vocab_size ? (size_t)s->s.top_k : s->vocab_size;
-    size_t n = select_best(s, logits, k);
+    size_t n = select_best(s, logits, allowed, k);
     double u = pcg32(s) * 0x1p-32; /* one draw a token, whatever is chosen from */
     if (n == 0)
-        return 0;
+        return (int32_t)next_allowed(s, allowed, 0);
     for (size_t i = 0; i < n; i++) {
         double gap =
             (double)s->candidates[i].logit - s->candidates[0].logit; /* NaN: both are infinite */
@@ -139,21 +155,25 @@ static int32_t draw(cp_sampler *s, const float *logits) {
     return s->candidates[keep - 1].id;
 }
 
-static int32_t greedy(const cp_sampler *s, const float *logits) {
+static int32_t greedy(const cp_sampler *s, const float *logits, const uint64_t *allowed) {
     candidate best = {0, -1};
-    for (size_t id = 0; id < s->vocab_size; id++) {
+    for (size_t id = 0; (id = next_allowed(s, allowed, id)) < s->vocab_size; id++) {
         candidate c = {penalised(s, logits, id), (int32_t)id};
         if (c.logit == c.logit && (best.id < 0 || worse(best, c)))
             best = c;
     }
-    return best.id < 0 ? 0 : best.id;
+    return best.id < 0 ? (int32_t)next_allowed(s, allowed, 0) : best.id;
 }
 
-int32_t cp_sampler_next(cp_sampler *s, const float *logits) {
-    int32_t id = s->s.temperature > 0 ? draw(s, logits) : greedy(s, logits);
+int32_t cp_sampler_next_allowed(cp_sampler *s, const float *logits, const uint64_t *allowed) {
+    int32_t id = s->s.temperature > 0 ? draw(s, logits, allowed) : greedy(s, logits, allowed);
     if (s->counts[id]++ == 0)
         s->drawn[s->n_drawn++] = id;
     return id;
+}
+
+int32_t cp_sampler_next(cp_sampler *s, const float *logits) {
+    return cp_sampler_next_allowed(s, logits, NULL);
 }
 
 cp_status cp_sampler_create(size_t vocab_size, cp_sampler **out, cp_error *err) {

@@ -33,5 +33,9 @@ void cp_sampler_start(cp_sampler *sampler, const cp_sampling *sampling);
 /* Draws from logits [vocab_size] (not changed) and counts the token for the penalties. NaN logits
  * are never drawn. */
 int32_t cp_sampler_next(cp_sampler *sampler, const float *logits);
+/* The same among the tokens whose bit is set in `allowed` only (token id: bit id % 64 of word
+ * id / 64), as if all others had a logit of minus infinity before any filter. At least one bit must
+ * be set; where all allowed logits are NaN it is the first such token. NULL allows all. */
+int32_t cp_sampler_next_allowed(cp_sampler *sampler, const float *logits, const uint64_t *allowed);
 
 #endif

@@ -2,6 +2,7 @@
 #include "llm/commands.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/json_writer.h"
 #include "base/mem.h"
@@ -13,14 +14,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_CHAT_BYTES ((size_t)4 << 20)
-#define DIM            "\x1b[2m"
-#define PLAIN          "\x1b[0m"
+#define MAX_CHAT_BYTES   ((size_t)4 << 20)
+#define MAX_SCHEMA_BYTES ((size_t)1 << 20)
+#define DIM              "\x1b[2m"
+#define PLAIN            "\x1b[0m"
 
 typedef struct generate_command {
     cp_generation_args args;
-    const char *prompt, *ids_json, *stop;
-    bool chat, json;
+    const char *prompt, *ids_json, *stop, *schema_path;
+    bool chat, json, json_object;
     double load_ms;
 } generate_command;
 
@@ -42,6 +44,18 @@ static double per_second(size_t n, double ms) {
     return ms > 0 ? (double)n * 1e3 / ms : 0;
 }
 
+static void put_structured(const cp_structured_report *s, cp_json_writer *w) {
+    cp_json_key(w, "structured");
+    cp_json_open_object(w);
+    cp_json_member_int(w, "forced_tokens", (int64_t)s->forced_tokens);
+    cp_json_member_int(w, "tail_tokens", (int64_t)s->tail_tokens);
+    cp_json_member_int(w, "tail_bytes", (int64_t)s->tail_bytes);
+    cp_json_member_int(w, "turns", (int64_t)s->n_turns);
+    cp_json_member_number(w, "constraint_ms", s->constraint_ms, 6);
+    cp_json_member_number(w, "worst_ms", s->worst_ms, 6);
+    cp_json_close_object(w);
+}
+
 static void put_result(const generate_command *c, cp_llm *llm, const cp_llm_result *r,
                        cp_json_writer *w) {
     cp_json_open_object(w);
@@ -56,9 +70,12 @@ static void put_result(const generate_command *c, cp_llm *llm, const cp_llm_resu
     cp_json_key(w, "usage");
     cp_json_open_object(w);
     cp_json_member_int(w, "prompt_tokens", (int64_t)r->prompt_tokens);
-    cp_json_member_int(w, "completion_tokens", (int64_t)r->ids.n);
-    cp_json_member_int(w, "total_tokens", (int64_t)(r->prompt_tokens + r->ids.n));
+    size_t n = r->ids.n - r->structured.tail_tokens; /* the tail is nobody's wish */
+    cp_json_member_int(w, "completion_tokens", (int64_t)n);
+    cp_json_member_int(w, "total_tokens", (int64_t)(r->prompt_tokens + n));
     cp_json_close_object(w);
+    if (r->structured.n_turns > 0)
+        put_structured(&r->structured, w);
     cp_json_key(w, "timings");
     cp_json_open_object(w);
     cp_json_member_number(w, "load_ms", c->load_ms, 6);
@@ -113,6 +130,21 @@ static cp_status generate(generate_command *c, cp_llm_request *request, cp_error
     return status;
 }
 
+/* The schema that --json-schema or --json-object asks for; NULL without. */
+static cp_status read_schema(const generate_command *c, cp_schema **out, cp_error *err) {
+    cp_strbuf text;
+    *out = NULL;
+    if (c->json_object)
+        return cp_schema_json_object(out, err);
+    if (!c->schema_path)
+        return CP_OK;
+    cp_status status = cp_file_read(c->schema_path, MAX_SCHEMA_BYTES, &text, err);
+    if (status == CP_OK)
+        status = cp_schema_compile_text(c->schema_path, cp_strbuf_text(&text), text.n, out, err);
+    cp_strbuf_deinit(&text);
+    return status;
+}
+
 /* Stdin whole: one JSON object {"messages": [...], "enable_thinking": ...}; *tree owns the texts.
  */
 static cp_status read_chat(cJSON **tree, cp_chat_request *chat, cp_error *err) {
@@ -135,10 +167,14 @@ static cp_status run(generate_command *c, cp_error *err) {
     cp_llm_request request = {0};
     cp_chat_request chat = {0};
     cJSON *tree = NULL;
+    cp_schema *schema;
     cp_ids ids = {0};
     cp_chat_message one = {.role = CP_ROLE_USER, .content = c->prompt};
-    cp_status status = CP_OK;
-    if (c->chat && c->prompt) {
+    cp_status status = read_schema(c, &schema, err);
+    request.schema = schema;
+    if (status != CP_OK) {
+        return status;
+    } else if (c->chat && c->prompt) {
         request.messages = &one;
         request.n_messages = 1;
     } else if (c->chat) {
@@ -156,6 +192,7 @@ static cp_status run(generate_command *c, cp_error *err) {
     if (status == CP_OK)
         status = generate(c, &request, err);
     cp_chat_request_deinit(&chat);
+    cp_schema_free(schema);
     cJSON_Delete(tree);
     cp_ids_deinit(&ids);
     return status;
@@ -172,6 +209,10 @@ int cmd_generate(int argc, char **argv) {
         {"ids", CP_ARG_TEXT, &c.ids_json, "JSON", "Continue these token ids: \"[1, 2, 3]\"", 0, 0,
          false},
         {"stop", CP_ARG_TEXT, &c.stop, "TEXT", "End before this text", 0, 0, false},
+        {"json-schema", CP_ARG_TEXT, &c.schema_path, "FILE", "The answer is JSON of this schema", 0,
+         0, false},
+        {"json-object", CP_ARG_FLAG, &c.json_object, NULL, "The answer is a JSON object", 0, 0,
+         false},
         {"json", CP_ARG_FLAG, &c.json, NULL, "One JSON object instead of streamed text", 0, 0,
          false},
         CP_GENERATION_ARGS(c.args),
@@ -193,6 +234,9 @@ int cmd_generate(int argc, char **argv) {
     if ((c.prompt || c.chat) == (c.ids_json != NULL))
         status = cp_error_set(&err, CP_ERR_USAGE,
                               "give one of --prompt, --chat and --ids (usage: %s)", line.usage);
+    else if ((c.schema_path != NULL) + c.json_object + (c.stop != NULL) > 1)
+        status = cp_error_set(&err, CP_ERR_USAGE,
+                              "--json-schema, --json-object and --stop exclude each other");
     else
         status = run(&c, &err);
     return status == CP_OK ? CP_EXIT_OK : cp_command_failed("generate", &err);

@@ -105,7 +105,10 @@ cp_status cp_llm_generate(cp_llm *llm, const cp_llm_request *r, cp_llm_result *o
     cp_ids prompt = {0};
     cp_text_splitter splitter = {0};
     size_t context = cp_llm_context(llm);
-    cp_status status = encode_prompt(llm, r, &prompt, err);
+    cp_status status =
+        r->schema && r->stops[0]
+            ? cp_error_set(err, CP_ERR_USAGE, "stop strings and a schema exclude each other")
+            : encode_prompt(llm, r, &prompt, err);
     if (status != CP_OK)
         goto done;
     if (prompt.n >= context) {
@@ -139,7 +142,9 @@ cp_status cp_llm_generate(cp_llm *llm, const cp_llm_request *r, cp_llm_result *o
         out->finish = CP_FINISH_CANCELLED;
         status = CP_OK;
     } else if (status == CP_OK) {
-        status = draw_tokens(llm, r, max_new, &splitter, out, err);
+        status = r->schema
+                     ? cp_llm_draw_structured(llm, r, max_new, in_thought, &splitter, out, err)
+                     : draw_tokens(llm, r, max_new, &splitter, out, err);
     }
     if (status == CP_OK)
         status = cp_strbuf_check(&out->answer, "answer", err);

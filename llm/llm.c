@@ -66,6 +66,7 @@ cp_status cp_llm_open(const char *dir, const cp_llm_options *options, cp_llm **o
 void cp_llm_close(cp_llm *llm) {
     if (!llm)
         return;
+    cp_masks_free(llm->masks);
     cp_sampler_free(llm->sampler);
     cp_session_free(llm->session);
     cp_tokenizer_close(llm->tokenizer);

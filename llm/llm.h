@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "engine/engine.h"
+#include "llm/constraint.h"
 #include "tokenizer/tokenizer.h"
 
 #include <stdbool.h>
@@ -54,6 +55,8 @@ typedef struct cp_llm_request {
     size_t max_new_tokens;
     const char *stops[CP_LLM_MAX_STOPS]; /* end the answer before any of these; NULL-terminated
                                             unless full */
+    /* The answer is JSON of this schema (constraint.h); NULL: any text. Not with stop strings. */
+    const cp_schema *schema;
 
     /* Text as it appears; NULL for none. */
     void (*on_text)(void *user, cp_text_part part, const char *text, size_t n);
@@ -61,6 +64,16 @@ typedef struct cp_llm_request {
     bool (*is_cancelled)(void *user);
     void *user;
 } cp_llm_request;
+
+/* How an answer under a schema came about; all 0 without one. */
+typedef struct cp_structured_report {
+    size_t forced_tokens; /* of ids: appended without drawing, the schema left no choice */
+    size_t tail_tokens; /* of ids: appended at the end to close a text that was cut (finish is then
+                           LENGTH). They are not the model's words, and may exceed max_new_tokens */
+    size_t tail_bytes;  /* of the answer, that are the tail's */
+    size_t n_turns;     /* times that the constraint was asked */
+    double constraint_ms, worst_ms; /* all of it; the longest turn */
+} cp_structured_report;
 
 typedef struct cp_llm_result {
     cp_strbuf answer, thinking;
@@ -70,6 +83,7 @@ typedef struct cp_llm_result {
     cp_finish finish;
     uint64_t seed; /* the one used */
     double prompt_ms, generate_ms, first_token_ms;
+    cp_structured_report structured;
 } cp_llm_result;
 void cp_llm_result_init(cp_llm_result *result);
 void cp_llm_result_deinit(cp_llm_result *result);

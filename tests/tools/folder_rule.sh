@@ -50,5 +50,5 @@ allow cli "cli server bench convert llm engine tokenizer base"
 only tokenizer "tokenizer/tokenizer.h tokenizer/commands.h"
 only engine "engine/engine.h engine/config.h engine/sampler.h engine/sysinfo.h engine/safetensors.h" \
     "convert: engine/quant.h engine/checkpoint.h engine/threads.h"
-only llm "llm/llm.h llm/commands.h"
+only llm "llm/llm.h llm/constraint.h llm/commands.h"
 exit $bad
