@@ -25,6 +25,7 @@ static const command commands[] = {
     {"perplexity", "how well a model predicts given tokens", cmd_perplexity},
     {"convert", "make model folders", cmd_convert},
     {"bench", "measure this machine, and models' speed and quality", cmd_bench},
+    {"eval", "score the triage of the vignettes", cmd_eval},
     {"doctor", "what this machine offers and a model needs", cmd_doctor},
 };
 

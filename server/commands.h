@@ -6,4 +6,7 @@
  * stop, 1 when it could not start or its model could not be loaded, 2 for a wrong setting. */
 int cmd_serve(int argc, char **argv);
 
+/* `carepath eval`: 1 also when the rules do not pass. */
+int cmd_eval(int argc, char **argv);
+
 #endif

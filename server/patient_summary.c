@@ -80,6 +80,9 @@ cp_patient_facts cp_patient_facts_of(const cp_patient_record *record, const char
     else if (sex && strcmp(sex, "male") == 0)
         facts.sex = CP_SEX_MALE;
     facts.pregnant = is_pregnant(patient, today);
+    facts.conditions = cp_json_member(patient, "conditions");
+    facts.medications = cp_json_member(patient, "medications");
+    facts.allergies = cp_json_member(patient, "allergies");
     return facts;
 }
 

@@ -13,6 +13,9 @@ typedef struct cp_patient_facts {
     int age_months; /* completed months beyond the years, 0 to 11: what matters in an infant */
     enum { CP_SEX_UNKNOWN, CP_SEX_FEMALE, CP_SEX_MALE } sex;
     bool pregnant; /* the record says so */
+    /* The record's lists as they are, borrowed from it; NULL where there is none. Entries have
+     * "name" (allergies: "substance"), or nothing that is used. */
+    const cJSON *conditions, *medications, *allergies;
 } cp_patient_facts;
 
 /* `today` is "YYYY-MM-DD": ages are computed for that day. */

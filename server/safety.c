@@ -33,39 +33,86 @@ size_t cp_safety_n_rules(const cp_safety *safety) {
     return safety->table.n_rules;
 }
 
+int cp_safety_unmatched_acuity(const cp_safety *safety) {
+    return safety->table.unmatched_acuity;
+}
+
+bool cp_safety_knows_word(const cp_safety *safety, cp_str text) {
+    cp_word_scanner scanner;
+    cp_word word;
+    cp_word_scanner_init(&scanner, text.data, text.n);
+    if (!cp_word_scanner_next(&scanner, &word))
+        return false;
+    cp_reading reading = cp_vocabulary_read(&safety->table.words, &word);
+    return reading.exact || reading.doubtful;
+}
+
+size_t cp_safety_n_flags(const cp_safety_finding *finding) {
+    size_t n = 0;
+    while (n < finding->n && finding->rules[n]->acuity <= CP_ACUITY_LEAST_FLAG)
+        n++;
+    return n;
+}
+
+/* What the query says, and what the lists of the record say. */
+typedef struct evidence {
+    cp_group_set query, medications, allergies, conditions;
+    const cp_patient_facts *facts; /* may be NULL */
+} evidence;
+
+/* The texts under `key` of each entry, one by one: words of two entries are never one phrase. */
+static void read_list(const cp_rule_table *table, const cJSON *list, const char *key,
+                      cp_group_set *seen) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        const cJSON *text = cJSON_GetObjectItemCaseSensitive(item, key);
+        if (cJSON_IsString(text))
+            cp_safety_match(table, text->valuestring, strlen(text->valuestring), seen);
+    }
+}
+
+static bool is_in(int value, int min, int max) {
+    return (min < 0 || value >= min) && (max < 0 || value <= max);
+}
+
+static bool shows(const cp_group_set *seen, int32_t group) {
+    return group == CP_NO_GROUP || cp_group_set_has(seen, (size_t)group);
+}
+
 /* Whether the record is known to meet every part. What is unknown meets nothing: so an unknown age
  * neither fires a rule for infants nor keeps one for everybody else from firing. */
-static bool record_meets(const cp_rule_condition *condition, const cp_patient_facts *facts) {
-    bool asks_age =
-        condition->min_age >= 0 || condition->max_age >= 0 || condition->max_age_months >= 0;
+static bool record_meets(const cp_rule_condition *condition, const evidence *e) {
+    const cp_patient_facts *facts = e->facts;
+    bool asks_age = condition->min_age >= 0 || condition->max_age >= 0 ||
+                    condition->min_age_months >= 0 || condition->max_age_months >= 0;
     if (!facts || (asks_age && facts->age_years < 0))
         return false;
-    if (condition->min_age >= 0 && facts->age_years < condition->min_age)
+    if (!is_in(facts->age_years, condition->min_age, condition->max_age))
         return false;
-    if (condition->max_age >= 0 && facts->age_years > condition->max_age)
-        return false;
-    if (condition->max_age_months >= 0 &&
-        facts->age_years * 12 + facts->age_months > condition->max_age_months)
+    if (!is_in(facts->age_years * 12 + facts->age_months, condition->min_age_months,
+               condition->max_age_months))
         return false;
     if (condition->sex != CP_SEX_UNKNOWN && (int)facts->sex != condition->sex)
         return false;
-    return !condition->pregnant || facts->pregnant;
+    if (condition->pregnant && !facts->pregnant)
+        return false;
+    return shows(&e->medications, condition->medication) &&
+           shows(&e->allergies, condition->allergy) && shows(&e->conditions, condition->condition);
 }
 
-static bool pattern_fires(const cp_rule_pattern *pattern, const cp_group_set *seen,
-                          const cp_patient_facts *facts) {
+static bool pattern_fires(const cp_rule_pattern *pattern, const evidence *e) {
     for (size_t i = 0; i < pattern->n_groups; i++)
-        if (!cp_group_set_has(seen, pattern->first_group + i))
+        if (!cp_group_set_has(&e->query, pattern->first_group + i))
             return false;
-    if (pattern->when.given && !record_meets(&pattern->when, facts))
+    if (pattern->when.given && !record_meets(&pattern->when, e))
         return false;
-    return !pattern->unless.given || !record_meets(&pattern->unless, facts);
+    return !pattern->unless.given || !record_meets(&pattern->unless, e);
 }
 
 static bool rule_fires(const cp_rule_table *table, const cp_compiled_rule *rule,
-                       const cp_group_set *seen, const cp_patient_facts *facts) {
+                       const evidence *e) {
     for (size_t i = 0; i < rule->n_patterns; i++)
-        if (pattern_fires(&table->patterns[rule->first_pattern + i], seen, facts))
+        if (pattern_fires(&table->patterns[rule->first_pattern + i], e))
             return true;
     return false;
 }
@@ -73,13 +120,18 @@ static bool rule_fires(const cp_rule_table *table, const cp_compiled_rule *rule,
 void cp_safety_check(const cp_safety *safety, const char *query, const cp_patient_facts *facts,
                      cp_safety_finding *out) {
     const cp_rule_table *table = &safety->table;
-    cp_group_set seen = {{0}};
+    evidence e = {.facts = facts};
     *out = (cp_safety_finding){.floor = CP_ACUITY_NONE};
     if (!query)
         return;
-    cp_safety_match(table, query, strlen(query), &seen);
+    cp_safety_match(table, query, strlen(query), &e.query);
+    if (facts) {
+        read_list(table, facts->medications, "name", &e.medications);
+        read_list(table, facts->allergies, "substance", &e.allergies);
+        read_list(table, facts->conditions, "name", &e.conditions);
+    }
     for (size_t i = 0; i < table->n_rules && out->n < CP_SAFETY_MAX_HITS; i++)
-        if (rule_fires(table, &table->rules[i], &seen, facts))
+        if (rule_fires(table, &table->rules[i], &e))
             out->rules[out->n++] = &table->rules[i].shown; /* the rules are in order of urgency */
     if (out->n > 0)
         out->floor = out->rules[0]->acuity;

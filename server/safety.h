@@ -31,6 +31,12 @@ typedef struct cp_safety cp_safety;
 cp_status cp_safety_open(const char *path, cp_safety **out, cp_error *err) CP_MUST_CHECK;
 void cp_safety_close(cp_safety *safety);
 size_t cp_safety_n_rules(const cp_safety *safety);
+/* The level that stands for a text no rule knows, where nothing else judges it (1 to 3, from the
+ * rule file): not a floor, and never a reason to wait. */
+int cp_safety_unmatched_acuity(const cp_safety *safety);
+
+/* Whether the rule file has this very word, in whatever role; letters or digits only. */
+bool cp_safety_knows_word(const cp_safety *safety, cp_str word);
 
 #define CP_SAFETY_MAX_HITS 16
 typedef struct cp_safety_finding {
@@ -38,6 +44,12 @@ typedef struct cp_safety_finding {
     size_t n;
     int floor; /* CP_ACUITY_NONE when no rule fired */
 } cp_safety_finding;
+
+/* Rules of this level and above are warnings; those below it know everyday complaints and say only
+ * what the level is when nobody knows better. */
+#define CP_ACUITY_LEAST_FLAG 3
+/* The first rules of the finding that are warnings. */
+size_t cp_safety_n_flags(const cp_safety_finding *finding);
 
 /* Reads `query` (UTF-8) with what is known of the patient (facts may be NULL). When more rules fire
  * than fit, the most urgent are kept. */

@@ -1,4 +1,4 @@
-#include "server/safety_rules.h"
+#include "server/safety_compile.h"
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -6,307 +6,48 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#define MAX_FILE_BYTES ((size_t)4 << 20)
-#define MAX_RULES      1024
-#define MAX_PHRASES    65535
-#define MAX_AGE        130
+#define MAX_FILE_BYTES  ((size_t)4 << 20)
+#define MAX_RULES       1024
+#define MAX_AGE         130
+#define RECENT_YEARS    2 /* events of this year and the last are not history */
+#define LEAST_UNMATCHED 3 /* the least urgent level that may stand for "no rule knows" */
+#define MIN_EXAMPLES    2
 
-/* What is being compiled, for sentences: "FILE: rule ID: ..." or "FILE: language: ...". */
-typedef struct compiler {
-    cp_rule_table *table;
-    const cJSON *lists;
-    const char *path;
-    char place[160];
-    cp_error *err;
-} compiler;
-
-static cp_status refuse(compiler *c, const char *problem, const char *detail) {
-    return cp_error_set(c->err, CP_ERR_FORMAT, "%s: %s: %s%s%s%s", c->path, c->place, problem,
-                        detail ? " \"" : "", detail ? detail : "", detail ? "\"" : "");
-}
-
-static cp_status no_memory(compiler *c) {
-    return cp_error_no_memory(c->err, c->path);
-}
-
-/* A key that nobody reads is a condition or a phrase that silently does not work. */
-static cp_status only_keys(compiler *c, const cJSON *object, const char *const *keys, size_t n) {
-    const cJSON *member;
-    if (!cJSON_IsObject(object))
-        return refuse(c, "expected an object", NULL);
-    cJSON_ArrayForEach(member, object) {
-        size_t i = 0;
-        while (i < n && strcmp(member->string, keys[i]) != 0)
-            i++;
-        if (i == n)
-            return refuse(c, "unknown key", member->string);
-        if (cJSON_IsNull(member) && strcmp(member->string, "reviewed_by") != 0)
-            return refuse(c, "null is no value for", member->string);
-    }
-    return CP_OK;
-}
-
-static cp_status nonempty_list(compiler *c, const cJSON *list, const char *name) {
-    if (!cJSON_IsArray(list) || !list->child)
-        return refuse(c, "is missing, empty or not a list:", name);
-    return CP_OK;
-}
-
-/* ---- words and phrases ------------------------------------------------------------------ */
-
-static bool is_plain(const char *text) {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f)
-            return false;
-    return true;
-}
-
-/* The id of a text that must be exactly one word. */
-static cp_status single_word(compiler *c, const cJSON *item, int32_t *id) {
-    cp_word_scanner scanner;
-    cp_word word, more;
-    if (!cJSON_IsString(item) || !is_plain(item->valuestring))
-        return refuse(c, "expected a word in plain ASCII", NULL);
-    cp_word_scanner_init(&scanner, item->valuestring, strlen(item->valuestring));
-    if (!cp_word_scanner_next(&scanner, &word) || word.cut || cp_word_scanner_next(&scanner, &more))
-        return refuse(c, "expected one word, not", item->valuestring);
-    *id = cp_vocabulary_add(&c->table->words, &word);
-    return *id == CP_WORD_UNKNOWN ? no_memory(c) : CP_OK;
-}
-
-static cp_status add_id(compiler *c, int32_t id) {
-    cp_rule_table *t = c->table;
-    if (!cp_grow((void **)&t->ids, &t->ids_cap, t->n_ids + 1, sizeof *t->ids))
-        return no_memory(c);
-    t->ids[t->n_ids++] = id;
-    return CP_OK;
-}
-
-/* Appends the words of text[0..n), ignored ones left out. */
-static cp_status add_words(compiler *c, const char *text, size_t n, cp_phrase *phrase) {
-    cp_word_scanner scanner;
-    cp_word word;
-    cp_status status = CP_OK;
-    cp_word_scanner_init(&scanner, text, n);
-    while (status == CP_OK && cp_word_scanner_next(&scanner, &word)) {
-        int32_t id = cp_vocabulary_add(&c->table->words, &word);
-        if (id == CP_WORD_UNKNOWN)
-            return no_memory(c);
-        if (word.cut)
-            return refuse(c, "a word is too long in", text);
-        const cp_vocabulary_word *known = &c->table->words.words[id];
-        if (known->roles & CP_ROLE_IGNORED)
-            continue;
-        phrase->never_negated |= (known->roles & CP_ROLE_NEGATIVE) != 0;
-        phrase->n++;
-        status = phrase->n > CP_PHRASE_MAX_WORDS ? refuse(c, "too many words in", text)
-                                                 : add_id(c, known->meaning);
-    }
-    return status;
-}
-
-/* "pain ... arm": words, and gaps between words. */
-static cp_status read_phrase(compiler *c, const char *text, cp_phrase *phrase) {
-    size_t n_gaps = 0;
-    if (!is_plain(text))
-        return refuse(c, "a phrase is not plain ASCII", NULL);
-    *phrase = (cp_phrase){.first_id = (uint32_t)c->table->n_ids};
-    for (const char *at = text, *gap;; at = gap + 3) {
-        gap = strstr(at, "...");
-        uint8_t before = phrase->n;
-        cp_status status = add_words(c, at, gap ? (size_t)(gap - at) : strlen(at), phrase);
-        if (status != CP_OK)
-            return status;
-        if (phrase->n == before)
-            return refuse(c,
-                          n_gaps || gap ? "a gap without words on both sides in"
-                                        : "no words but ignored ones in",
-                          text);
-        if (!gap)
-            break;
-        if (++n_gaps > CP_PHRASE_MAX_GAPS)
-            return refuse(c, "too many gaps in", text);
-        status = add_id(c, CP_PHRASE_GAP);
-        if (status != CP_OK)
-            return status;
-    }
-    phrase->n = (uint8_t)(phrase->n + n_gaps);
-    return CP_OK;
-}
-
-static cp_status add_phrase(compiler *c, const char *text, uint16_t group) {
-    cp_rule_table *t = c->table;
-    cp_phrase phrase;
-    cp_status status = read_phrase(c, text, &phrase);
-    if (status != CP_OK)
-        return status;
-    if (t->n_phrases == MAX_PHRASES)
-        return refuse(c, "the file has too many phrases", NULL);
-    if (!cp_grow((void **)&t->phrases, &t->phrases_cap, t->n_phrases + 1, sizeof *t->phrases))
-        return no_memory(c);
-    phrase.group = group;
-    t->phrases[t->n_phrases++] = phrase;
-    return CP_OK;
-}
-
-/* A phrase, or "@name" for all phrases of a shared list. */
-static cp_status add_group_item(compiler *c, const cJSON *item, uint16_t group) {
-    if (!cJSON_IsString(item))
-        return refuse(c, "a phrase is not a string", NULL);
-    if (item->valuestring[0] != '@')
-        return add_phrase(c, item->valuestring, group);
-    const cJSON *list = cp_json_member(c->lists, item->valuestring + 1);
-    if (!list)
-        return refuse(c, "no such list:", item->valuestring);
-    cp_status status = nonempty_list(c, list, item->valuestring);
-    const cJSON *phrase;
-    cJSON_ArrayForEach(phrase, list) {
-        if (status == CP_OK && !cJSON_IsString(phrase))
-            status = refuse(c, "a phrase is not a string in", item->valuestring);
-        if (status == CP_OK && phrase->valuestring[0] == '@')
-            status = refuse(c, "a list may not name a list:", item->valuestring);
-        if (status == CP_OK)
-            status = add_phrase(c, phrase->valuestring, group);
-    }
-    return status;
-}
-
-static cp_status add_group(compiler *c, const cJSON *items) {
-    cp_status status = nonempty_list(c, items, "group of phrases");
-    const cJSON *item;
-    if (status == CP_OK && c->table->n_groups == CP_RULES_MAX_GROUPS)
-        return refuse(c, "the file has too many groups", NULL);
-    uint16_t group = (uint16_t)c->table->n_groups++;
-    cJSON_ArrayForEach(item, items) {
-        if (status == CP_OK)
-            status = add_group_item(c, item, group);
-    }
-    return status;
-}
-
-/* ---- language --------------------------------------------------------------------------- */
-
-static cp_status set_roles(compiler *c, const cJSON *list, const char *name, uint8_t role) {
-    cp_status status = nonempty_list(c, list, name);
-    const cJSON *item;
-    cJSON_ArrayForEach(item, list) {
-        int32_t id;
-        if (status == CP_OK)
-            status = single_word(c, item, &id);
-        if (status == CP_OK)
-            c->table->words.words[id].roles |= role;
-    }
-    return status;
-}
-
-/* {"cant": ["cannot", "carnt"]}: the words of the list are read as the key. */
-static cp_status set_meanings(compiler *c, const cJSON *entry) {
-    const cJSON key = {.type = cJSON_String, .valuestring = entry->string};
-    int32_t meaning, id;
-    cp_status status = single_word(c, &key, &meaning);
-    if (status == CP_OK)
-        status = nonempty_list(c, entry, entry->string);
-    const cJSON *item;
-    cJSON_ArrayForEach(item, entry) {
-        if (status == CP_OK)
-            status = single_word(c, item, &id);
-        if (status != CP_OK)
-            return status;
-        cp_vocabulary_word *words = c->table->words.words;
-        if (words[meaning].meaning != meaning || words[id].meaning != id || id == meaning)
-            return refuse(c, "stands for two words:", item->valuestring);
-        words[id].meaning = meaning;
-    }
-    return status;
-}
-
-static cp_status read_same_words(compiler *c, const cJSON *same) {
-    cp_status status = CP_OK;
-    const cJSON *entry;
-    if (!cJSON_IsObject(same))
-        return refuse(c, "is missing or not an object:", "same_words");
-    cJSON_ArrayForEach(entry, same) {
-        if (status == CP_OK)
-            status = set_meanings(c, entry);
-    }
-    /* A word that other words stand for must not itself stand for another. */
-    for (size_t id = 1; status == CP_OK && id <= c->table->words.n; id++) {
-        int32_t meaning = c->table->words.words[id].meaning;
-        if (c->table->words.words[meaning].meaning != meaning)
-            status = refuse(c, "stands for two words:", c->table->words.words[meaning].text);
-    }
-    return status;
-}
-
-static cp_status read_negator(compiler *c, const cJSON *item) {
-    cp_rule_table *t = c->table;
-    cp_phrase negator;
-    if (!cJSON_IsString(item) || strstr(item->valuestring, "..."))
-        return refuse(c, "a negator is not a string, or has a gap", NULL);
-    size_t n_words = 0;
-    cp_word_scanner scanner;
-    cp_word word;
-    cp_word_scanner_init(&scanner, item->valuestring, strlen(item->valuestring));
-    while (cp_word_scanner_next(&scanner, &word))
-        n_words++;
-    cp_status status = read_phrase(c, item->valuestring, &negator);
-    if (status != CP_OK)
-        return status;
-    if (negator.n != n_words || n_words > CP_NEGATOR_MAX_WORDS)
-        return refuse(c, "too long, or with an ignored word:", item->valuestring);
-    if (!cp_grow((void **)&t->negators, &t->negators_cap, t->n_negators + 1, sizeof *t->negators))
-        return no_memory(c);
-    t->negators[t->n_negators++] = negator;
-    return CP_OK;
-}
-
-static cp_status read_language(compiler *c, const cJSON *language) {
-    static const struct {
-        const char *key;
-        uint8_t role;
-    } lists[] = {{"ignored", CP_ROLE_IGNORED},         {"negation_bridges", CP_ROLE_BRIDGE},
-                 {"negation_links", CP_ROLE_LINK},     {"negation_breakers", CP_ROLE_BREAKER},
-                 {"negative_words", CP_ROLE_NEGATIVE}, {"not_misspellings", CP_ROLE_KNOWN}};
-    static const char *const keys[] = {"ignored",           "negation_bridges", "negation_links",
-                                       "negation_breakers", "negative_words",   "not_misspellings",
-                                       "same_words",        "negators",         "note"};
-    snprintf(c->place, sizeof c->place, "language");
-    cp_status status = only_keys(c, language, keys, CP_COUNT_OF(keys));
-    if (status == CP_OK)
-        status = read_same_words(c, cp_json_member(language, "same_words"));
-    for (size_t i = 0; i < CP_COUNT_OF(lists) && status == CP_OK; i++)
-        status = set_roles(c, cp_json_member(language, lists[i].key), lists[i].key, lists[i].role);
-    for (size_t id = 1; status == CP_OK && id <= c->table->words.n; id++) {
-        const cp_vocabulary_word *word = &c->table->words.words[id];
-        if (word->roles & CP_ROLE_IGNORED &&
-            (word->meaning != (int32_t)id || word->roles & (CP_ROLE_LINK | CP_ROLE_NEGATIVE)))
-            status = refuse(c, "ignored, and yet given another use:", word->text);
-    }
-    for (size_t id = 1; id <= c->table->words.n; id++) /* words read as another have its roles */
-        c->table->words.words[id].roles |=
-            c->table->words.words[c->table->words.words[id].meaning].roles;
-    const cJSON *negators = cp_json_member(language, "negators"), *item;
-    if (status == CP_OK)
-        status = nonempty_list(c, negators, "negators");
-    cJSON_ArrayForEach(item, negators) {
-        if (status == CP_OK)
-            status = read_negator(c, item);
-    }
-    return status;
-}
+typedef cp_rule_compiler compiler;
 
 /* ---- conditions and patterns ------------------------------------------------------------ */
 
 static cp_status read_bound(compiler *c, const cJSON *object, const char *key, int max, int *out) {
     const cJSON *member = cp_json_member(object, key);
+    char expected[64];
     *out = -1;
     if (!member)
         return CP_OK;
+    snprintf(expected, sizeof expected, "a whole number from 0 to %d", max);
     if (!cJSON_IsNumber(member) || !(member->valuedouble >= 0 && member->valuedouble <= max) ||
         member->valuedouble != (int)member->valuedouble)
-        return refuse(c, "not a whole number in range:", key);
+        return cp_compile_refuse(c, key, member, expected);
     *out = (int)member->valuedouble;
+    return CP_OK;
+}
+
+static cp_status read_ages(compiler *c, const cJSON *object, const char *field,
+                           cp_rule_condition *out) {
+    cp_status status = read_bound(c, object, "min_age", MAX_AGE, &out->min_age);
+    if (status == CP_OK)
+        status = read_bound(c, object, "max_age", MAX_AGE, &out->max_age);
+    if (status == CP_OK)
+        status = read_bound(c, object, "min_age_months", MAX_AGE * 12, &out->min_age_months);
+    if (status == CP_OK)
+        status = read_bound(c, object, "max_age_months", MAX_AGE * 12, &out->max_age_months);
+    if (status != CP_OK)
+        return status;
+    if ((out->max_age >= 0 && out->min_age > out->max_age) ||
+        (out->max_age_months >= 0 && out->min_age_months > out->max_age_months))
+        return cp_compile_refuse_text(c, field, "a minimum above its maximum",
+                                      "a minimum that is not above the maximum");
     return CP_OK;
 }
 
@@ -318,33 +59,54 @@ static cp_status read_sex_and_pregnancy(compiler *c, const cJSON *object, cp_rul
     else if (sex && cJSON_IsString(sex) && strcmp(sex->valuestring, "male") == 0)
         out->sex = CP_SEX_MALE;
     else if (sex)
-        return refuse(c, "sex is neither \"female\" nor \"male\"", NULL);
+        return cp_compile_refuse(c, "sex", sex, "\"female\" or \"male\"");
     if (pregnant && !cJSON_IsTrue(pregnant))
-        return refuse(c, "pregnant can only be true", NULL);
+        return cp_compile_refuse(c, "pregnant", pregnant, "true");
     out->pregnant = pregnant != NULL;
     return CP_OK;
 }
 
-static cp_status read_condition(compiler *c, const cJSON *pattern, const char *key,
+/* The phrases that an entry of the patient's list must contain. */
+static cp_status read_record_group(compiler *c, const cJSON *object, const char *key,
+                                   int32_t *out) {
+    const cJSON *items = cp_json_member(object, key);
+    uint16_t group = 0;
+    *out = CP_NO_GROUP;
+    if (!items)
+        return CP_OK;
+    cp_status status = cp_compile_group(c, key, items, &group);
+    *out = group;
+    return status;
+}
+
+static cp_status read_condition(compiler *c, const cJSON *pattern, const char *field,
                                 cp_rule_condition *out) {
-    static const char *const keys[] = {"min_age", "max_age", "max_age_months", "sex", "pregnant"};
-    const cJSON *object = cp_json_member(pattern, key);
-    *out = (cp_rule_condition){.min_age = -1, .max_age = -1, .max_age_months = -1};
+    static const char *const keys[] = {"min_age",        "max_age", "min_age_months",
+                                       "max_age_months", "sex",     "pregnant",
+                                       "medication",     "allergy", "condition"};
+    const cJSON *object = cp_json_member(pattern, field);
+    *out = (cp_rule_condition){.min_age = -1,
+                               .max_age = -1,
+                               .min_age_months = -1,
+                               .max_age_months = -1,
+                               .medication = CP_NO_GROUP,
+                               .allergy = CP_NO_GROUP,
+                               .condition = CP_NO_GROUP};
     if (!object)
         return CP_OK;
-    cp_status status = only_keys(c, object, keys, CP_COUNT_OF(keys));
+    cp_status status = cp_compile_only_keys(c, field, object, keys, CP_COUNT_OF(keys));
     if (status == CP_OK && !object->child)
-        status = refuse(c, "an empty condition:", key);
+        status = cp_compile_refuse(c, field, object, "at least one condition");
     if (status == CP_OK)
-        status = read_bound(c, object, "min_age", MAX_AGE, &out->min_age);
-    if (status == CP_OK)
-        status = read_bound(c, object, "max_age", MAX_AGE, &out->max_age);
-    if (status == CP_OK)
-        status = read_bound(c, object, "max_age_months", MAX_AGE * 12, &out->max_age_months);
+        status = read_ages(c, object, field, out);
     if (status == CP_OK)
         status = read_sex_and_pregnancy(c, object, out);
-    if (status == CP_OK && out->min_age >= 0 && out->max_age >= 0 && out->min_age > out->max_age)
-        status = refuse(c, "min_age is above max_age in", key);
+    if (status == CP_OK)
+        status = read_record_group(c, object, "medication", &out->medication);
+    if (status == CP_OK)
+        status = read_record_group(c, object, "allergy", &out->allergy);
+    if (status == CP_OK)
+        status = read_record_group(c, object, "condition", &out->condition);
     out->given = true;
     return status;
 }
@@ -353,23 +115,24 @@ static cp_status read_pattern(compiler *c, const cJSON *item) {
     static const char *const keys[] = {"all", "when", "unless", "note"};
     cp_rule_table *t = c->table;
     cp_rule_pattern pattern = {.first_group = (uint16_t)t->n_groups};
-    cp_status status = only_keys(c, item, keys, CP_COUNT_OF(keys));
+    cp_status status = cp_compile_only_keys(c, "pattern", item, keys, CP_COUNT_OF(keys));
     const cJSON *groups = cp_json_member(item, "all"), *group;
     if (status == CP_OK)
-        status = nonempty_list(c, groups, "all");
+        status = cp_compile_list(c, "all", groups);
     cJSON_ArrayForEach(group, groups) {
+        uint16_t number;
         if (status == CP_OK)
-            status = add_group(c, group);
+            status = cp_compile_group(c, "group of all", group, &number);
     }
+    pattern.n_groups = (uint16_t)(t->n_groups - pattern.first_group);
     if (status == CP_OK)
         status = read_condition(c, item, "when", &pattern.when);
     if (status == CP_OK)
         status = read_condition(c, item, "unless", &pattern.unless);
     if (status != CP_OK)
         return status;
-    pattern.n_groups = (uint16_t)(t->n_groups - pattern.first_group);
     if (!cp_grow((void **)&t->patterns, &t->patterns_cap, t->n_patterns + 1, sizeof *t->patterns))
-        return no_memory(c);
+        return cp_compile_no_memory(c);
     t->patterns[t->n_patterns++] = pattern;
     return CP_OK;
 }
@@ -385,35 +148,54 @@ static cp_status read_id(compiler *c, const cJSON *rule, size_t number, const ch
     snprintf(c->place, sizeof c->place, "rule number %zu", number);
     const cJSON *member = cp_json_member(rule, "id");
     if (!cJSON_IsString(member) || !is_id(member->valuestring))
-        return refuse(c, "id is missing or not lower-case letters, digits and '-'", NULL);
+        return cp_compile_refuse(c, "id", member, "1 to 64 lower-case letters, digits and '-'");
     *id = member->valuestring;
     snprintf(c->place, sizeof c->place, "rule %s", *id);
     for (size_t i = 0; i < c->table->n_rules; i++)
         if (strcmp(c->table->rules[i].shown.id, *id) == 0)
-            return refuse(c, "the id is used twice", NULL);
+            return cp_compile_refuse(c, "id", member, "an id that is not used twice");
     return CP_OK;
 }
 
 static cp_status read_text(compiler *c, const cJSON *rule, const char *key, const char **out) {
     const cJSON *member = cp_json_member(rule, key);
     if (!cJSON_IsString(member) || !member->valuestring[0])
-        return refuse(c, "missing, empty or not a string:", key);
+        return cp_compile_refuse(c, key, member, "a text");
     *out = member->valuestring;
     return CP_OK;
 }
 
 /* The disposition is one of the list, and at least as urgent as the acuity asks for. */
 static cp_status check_disposition(compiler *c, const cp_safety_rule *rule) {
-    for (int level = CP_ACUITY_MOST_URGENT; level <= CP_ACUITY_LEAST_URGENT; level++)
-        if (strcmp(rule->disposition, cp_acuity_disposition(level)) == 0)
-            return level <= rule->acuity
-                       ? CP_OK
-                       : refuse(c, "less urgent than the acuity:", rule->disposition);
-    return refuse(c, "unknown disposition", rule->disposition);
+    char expected[96];
+    for (int level = CP_ACUITY_MOST_URGENT; level <= CP_ACUITY_LEAST_URGENT; level++) {
+        if (strcmp(rule->disposition, cp_acuity_disposition(level)) != 0)
+            continue;
+        if (level <= rule->acuity)
+            return CP_OK;
+        snprintf(expected, sizeof expected, "one no less urgent than acuity %d (%s)", rule->acuity,
+                 cp_acuity_disposition(rule->acuity));
+        return cp_compile_refuse_text(c, "disposition", rule->disposition, expected);
+    }
+    return cp_compile_refuse_text(c, "disposition", rule->disposition,
+                                  "call_emergency, emergency_department_now, same_day_care, "
+                                  "see_doctor_soon or self_care");
+}
+
+static cp_status read_level(compiler *c, const cJSON *object, const char *key, int last, int *out) {
+    const cJSON *member = cp_json_member(object, key);
+    char expected[64];
+    snprintf(expected, sizeof expected, "a whole number from %d to %d", CP_ACUITY_MOST_URGENT,
+             last);
+    if (!cJSON_IsNumber(member) ||
+        !(member->valuedouble >= CP_ACUITY_MOST_URGENT && member->valuedouble <= last) ||
+        member->valuedouble != (int)member->valuedouble)
+        return cp_compile_refuse(c, key, member, expected);
+    *out = (int)member->valuedouble;
+    return CP_OK;
 }
 
 static cp_status read_texts(compiler *c, const cJSON *rule, cp_safety_rule *out) {
-    int64_t acuity = 0;
     cp_status status = read_text(c, rule, "title", &out->title);
     if (status == CP_OK)
         status = read_text(c, rule, "disposition", &out->disposition);
@@ -421,37 +203,58 @@ static cp_status read_texts(compiler *c, const cJSON *rule, cp_safety_rule *out)
         status = read_text(c, rule, "advice", &out->advice);
     if (status == CP_OK)
         status = read_text(c, rule, "source", &out->source);
-    if (status == CP_OK && cp_json_get_int(rule, c->path, "acuity", CP_ACUITY_MOST_URGENT,
-                                           CP_ACUITY_LEAST_URGENT, &acuity, NULL) != CP_OK)
-        status = refuse(c, "acuity is not a whole number from 1 to 5", NULL);
-    out->acuity = (int)acuity;
+    if (status == CP_OK)
+        status = read_level(c, rule, "acuity", CP_ACUITY_LEAST_URGENT, &out->acuity);
     return status == CP_OK ? check_disposition(c, out) : status;
 }
 
+/* Examples are for who reads the file and for the tests, which try each of them; here only their
+ * shape is checked. */
+static cp_status check_examples(compiler *c, const cJSON *rule) {
+    static const char *const keys[] = {"query", "patient"};
+    const cJSON *list = cp_json_member(rule, "examples"), *item;
+    cp_status status = cp_compile_list(c, "examples", list);
+    if (status == CP_OK && cJSON_GetArraySize(list) < MIN_EXAMPLES)
+        return cp_compile_refuse(c, "examples", list, "at least two");
+    cJSON_ArrayForEach(item, list) {
+        if (status != CP_OK || cJSON_IsString(item))
+            continue;
+        status = cp_compile_only_keys(c, "example", item, keys, CP_COUNT_OF(keys));
+        if (status == CP_OK && !cJSON_IsString(cp_json_member(item, "query")))
+            status = cp_compile_refuse(c, "query", cp_json_member(item, "query"), "a text");
+        if (status == CP_OK && !cJSON_IsObject(cp_json_member(item, "patient")))
+            status = cp_compile_refuse(c, "patient", cp_json_member(item, "patient"), "an object");
+    }
+    return status;
+}
+
 static cp_status read_rule(compiler *c, const cJSON *item, size_t number) {
-    static const char *const keys[] = {"id",     "title",  "acuity",   "disposition",
-                                       "advice", "source", "patterns", "note"};
+    static const char *const keys[] = {"id",     "title",    "acuity",   "disposition", "advice",
+                                       "source", "patterns", "examples", "note"};
     cp_rule_table *t = c->table;
     cp_compiled_rule rule = {.first_pattern = t->n_patterns};
     cp_status status = read_id(c, item, number, &rule.shown.id);
     if (status == CP_OK)
-        status = only_keys(c, item, keys, CP_COUNT_OF(keys));
+        status = cp_compile_only_keys(c, "rule", item, keys, CP_COUNT_OF(keys));
     if (status == CP_OK)
         status = read_texts(c, item, &rule.shown);
     const cJSON *patterns = cp_json_member(item, "patterns"), *pattern;
     if (status == CP_OK)
-        status = nonempty_list(c, patterns, "patterns");
+        status = cp_compile_list(c, "patterns", patterns);
     cJSON_ArrayForEach(pattern, patterns) {
         if (status == CP_OK)
             status = read_pattern(c, pattern);
     }
+    if (status == CP_OK)
+        status = check_examples(c, item);
     if (status != CP_OK)
         return status;
     rule.n_patterns = t->n_patterns - rule.first_pattern;
     if (t->n_rules == MAX_RULES)
-        return refuse(c, "the file has too many rules", NULL);
+        return cp_error_set(c->err, CP_ERR_FORMAT, "%s: %s: expected at most %d rules", c->path,
+                            c->place, MAX_RULES);
     if (!cp_grow((void **)&t->rules, &t->rules_cap, t->n_rules + 1, sizeof *t->rules))
-        return no_memory(c);
+        return cp_compile_no_memory(c);
     t->rules[t->n_rules++] = rule;
     return CP_OK;
 }
@@ -470,37 +273,40 @@ static void sort_rules(cp_rule_table *t) {
 /* Puts the phrases in the order of their first words, and notes where each word's begin. */
 static cp_status index_phrases(compiler *c) {
     cp_rule_table *t = c->table;
-    cp_phrase *sorted = calloc(t->n_phrases + 1, sizeof *sorted);
+    size_t n = t->phrases.n;
+    cp_phrase *sorted = calloc(n + 1, sizeof *sorted);
     t->phrases_from = calloc(t->words.n + 2, sizeof *t->phrases_from);
     if (!sorted || !t->phrases_from) {
         free(sorted);
-        return no_memory(c);
+        return cp_compile_no_memory(c);
     }
-    for (size_t i = 0; i < t->n_phrases; i++)
-        t->phrases_from[t->ids[t->phrases[i].first_id] + 1]++;
+    for (size_t i = 0; i < n; i++)
+        t->phrases_from[t->ids[t->phrases.items[i].first_id] + 1]++;
     for (size_t id = 1; id < t->words.n + 2; id++)
         t->phrases_from[id] += t->phrases_from[id - 1];
-    for (size_t i = 0; i < t->n_phrases; i++) /* this moves each start one word on ... */
-        sorted[t->phrases_from[t->ids[t->phrases[i].first_id]]++] = t->phrases[i];
+    for (size_t i = 0; i < n; i++) /* this moves each start one word on ... */
+        sorted[t->phrases_from[t->ids[t->phrases.items[i].first_id]]++] = t->phrases.items[i];
     for (size_t id = t->words.n + 1; id > 0; id--) /* ... and this moves it back */
         t->phrases_from[id] = t->phrases_from[id - 1];
     t->phrases_from[0] = 0;
-    free(t->phrases);
-    t->phrases = sorted;
-    return cp_vocabulary_index_spelling(&t->words) ? CP_OK : no_memory(c);
+    free(t->phrases.items);
+    t->phrases.items = sorted;
+    return cp_vocabulary_index_spelling(&t->words) ? CP_OK : cp_compile_no_memory(c);
 }
+
+/* ---- the file --------------------------------------------------------------------------- */
 
 /* Lists that no rule uses are still checked: the next rule will use them. */
 static cp_status check_lists(compiler *c) {
     const cJSON *list, *phrase;
     snprintf(c->place, sizeof c->place, "lists");
     if (c->lists && !cJSON_IsObject(c->lists))
-        return refuse(c, "expected an object", NULL);
+        return cp_compile_refuse(c, "lists", c->lists, "an object");
     cJSON_ArrayForEach(list, c->lists) {
-        cp_status status = nonempty_list(c, list, list->string);
+        cp_status status = cp_compile_list(c, list->string, list);
         cJSON_ArrayForEach(phrase, list) {
             if (status == CP_OK && !cJSON_IsString(phrase))
-                status = refuse(c, "a phrase is not a string in", list->string);
+                status = cp_compile_refuse(c, list->string, phrase, "a string");
         }
         if (status != CP_OK)
             return status;
@@ -509,22 +315,33 @@ static cp_status check_lists(compiler *c) {
 }
 
 static cp_status check_head(compiler *c) {
-    static const char *const keys[] = {"version",  "reviewed_by", "note",
+    static const char *const keys[] = {"version",  "reviewed_by", "unmatched_acuity", "note",
                                        "language", "lists",       "rules"};
     const cJSON *root = c->table->tree;
     int64_t version;
     snprintf(c->place, sizeof c->place, "top level");
-    cp_status status = only_keys(c, root, keys, CP_COUNT_OF(keys));
-    if (status == CP_OK && cp_json_get_int(root, c->path, "version", 1, 1, &version, NULL) != CP_OK)
-        status = refuse(c, "version is not 1", NULL);
+    cp_status status = cp_compile_only_keys(c, "file", root, keys, CP_COUNT_OF(keys));
+    if (status == CP_OK && cp_json_get_int(root, c->path, "version", 2, 2, &version, NULL) != CP_OK)
+        status = cp_compile_refuse(c, "version", cp_json_member(root, "version"), "2");
     const cJSON *reviewed = cJSON_GetObjectItemCaseSensitive(root, "reviewed_by");
     if (status == CP_OK && !cJSON_IsNull(reviewed) && !cJSON_IsString(reviewed))
-        status = refuse(c, "reviewed_by is neither null nor a string", NULL);
-    return status == CP_OK ? nonempty_list(c, cp_json_member(root, "rules"), "rules") : status;
+        status = cp_compile_refuse(c, "reviewed_by", reviewed, "null or a name");
+    if (status == CP_OK)
+        status = read_level(c, root, "unmatched_acuity", LEAST_UNMATCHED,
+                            &c->table->unmatched_acuity);
+    return status == CP_OK ? cp_compile_list(c, "rules", cp_json_member(root, "rules")) : status;
+}
+
+/* The last year that counts as history: a clock that is wrong makes it earlier or harmless, never
+ * the present one. */
+static int last_history_year(void) {
+    time_t now = time(NULL);
+    struct tm day;
+    return gmtime_r(&now, &day) ? day.tm_year + 1900 - RECENT_YEARS : 0;
 }
 
 cp_status cp_rule_table_read(const char *path, cp_rule_table *out, cp_error *err) {
-    *out = (cp_rule_table){0};
+    *out = (cp_rule_table){.last_history_year = last_history_year()};
     compiler c = {.table = out, .path = path, .err = err};
     cp_status status = cp_json_parse_file(path, MAX_FILE_BYTES, &out->tree, err);
     if (status != CP_OK)
@@ -534,7 +351,7 @@ cp_status cp_rule_table_read(const char *path, cp_rule_table *out, cp_error *err
     if (status == CP_OK)
         status = check_lists(&c);
     if (status == CP_OK)
-        status = read_language(&c, cp_json_member(out->tree, "language"));
+        status = cp_compile_language(&c, cp_json_member(out->tree, "language"));
     size_t number = 0;
     const cJSON *rule;
     cJSON_ArrayForEach(rule, cp_json_member(out->tree, "rules")) {
@@ -552,8 +369,10 @@ void cp_rule_table_deinit(cp_rule_table *table) {
     cp_vocabulary_deinit(&table->words);
     free(table->rules);
     free(table->patterns);
-    free(table->phrases);
-    free(table->negators);
+    free(table->phrases.items);
+    free(table->negators.items);
+    free(table->history_before.items);
+    free(table->history_times.items);
     free(table->ids);
     free(table->phrases_from);
     *table = (cp_rule_table){0};

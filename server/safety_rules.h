@@ -21,17 +21,25 @@
 typedef struct cp_phrase {
     uint32_t first_id;
     uint16_t group;
-    uint8_t n;
-    bool never_negated; /* it holds a negative word itself */
+    uint8_t n, n_words;  /* ids; words among them */
+    bool never_negated;  /* it holds a negative word itself */
+    bool may_be_history; /* it holds the name of an event: "stroke" */
 } cp_phrase;
 
+typedef struct cp_phrase_list {
+    cp_phrase *items;
+    size_t n, cap;
+} cp_phrase_list;
+
 /* What the record must say; absent parts do not count. */
+#define CP_NO_GROUP (-1)
 typedef struct cp_rule_condition {
     bool given;
-    int min_age, max_age; /* years; -1 absent */
-    int max_age_months;   /* completed months of the whole age; -1 absent */
-    int sex;              /* CP_SEX_UNKNOWN: absent */
-    bool pregnant;        /* true: must be recorded as pregnant */
+    int min_age, max_age;                   /* years; -1 absent */
+    int min_age_months, max_age_months;     /* completed months of the whole age; -1 absent */
+    int sex;                                /* CP_SEX_UNKNOWN: absent */
+    bool pregnant;                          /* true: must be recorded as pregnant */
+    int32_t medication, allergy, condition; /* groups that the record's lists must show */
 } cp_rule_condition;
 
 /* Every group must have been seen, anywhere in the text. */
@@ -47,15 +55,17 @@ typedef struct cp_compiled_rule {
 
 typedef struct cp_rule_table {
     cJSON *tree;
+    int unmatched_acuity;
+    int last_history_year; /* "in 2010" is history, a year after this one is not */
     cp_vocabulary words;
     cp_compiled_rule *rules; /* most urgent first, then in the file's order */
     size_t n_rules, rules_cap;
     cp_rule_pattern *patterns;
     size_t n_patterns, patterns_cap;
-    cp_phrase *phrases; /* by first word */
-    size_t n_phrases, phrases_cap;
-    cp_phrase *negators;
-    size_t n_negators, negators_cap;
+    cp_phrase_list phrases; /* by first word */
+    cp_phrase_list negators;
+    cp_phrase_list history_before; /* right before a phrase: "history of" */
+    cp_phrase_list history_times;  /* near a phrase: "year ago" */
     int32_t *ids;
     size_t n_ids, ids_cap;
     uint32_t

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIN_SWAPPED 5 /* letters of a rule word that two swapped letters may hide */
-#define MIN_EDITED  6 /* letters of a rule word that any one edit may hide */
+#define MIN_MEANT   5 /* letters of a rule word that may be misspelled */
+#define MIN_WRITTEN 4 /* letters of what is written: one may be missing */
 
 /* ---- exact ------------------------------------------------------------------------------ */
 
@@ -60,7 +60,8 @@ int32_t cp_vocabulary_add(cp_vocabulary *v, const cp_word *word) {
 void cp_vocabulary_deinit(cp_vocabulary *v) {
     free(v->words);
     free(v->slots);
-    free(v->by_start);
+    free(v->by_first.ids);
+    free(v->by_last.ids);
     *v = (cp_vocabulary){0};
 }
 
@@ -74,29 +75,37 @@ static bool all_letters(const char *text, size_t n) {
 }
 
 static bool can_be_meant(const cp_vocabulary_word *word) {
-    return word->n >= MIN_SWAPPED && !(word->roles & CP_ROLE_KNOWN) &&
+    return word->n >= MIN_MEANT && !(word->roles & CP_ROLE_KNOWN) &&
            all_letters(word->text, word->n);
 }
 
-/* A counting sort by (first letter, length). */
-bool cp_vocabulary_index_spelling(cp_vocabulary *v) {
+static size_t key_letter(const cp_vocabulary_word *word, bool last) {
+    return (size_t)(word->text[last ? word->n - 1 : 0] - 'a');
+}
+
+/* A counting sort by (letter, length). */
+static bool fill_index(const cp_vocabulary *v, struct cp_spelling_index *index, bool last) {
     uint32_t place[26][CP_WORD_CAP + 2] = {{0}}, total = 0;
-    v->by_start = calloc(v->n + 1, sizeof *v->by_start);
-    if (!v->by_start)
+    index->ids = calloc(v->n + 1, sizeof *index->ids);
+    if (!index->ids)
         return false;
     for (size_t id = 1; id <= v->n; id++)
         if (can_be_meant(&v->words[id]))
-            place[v->words[id].text[0] - 'a'][v->words[id].n]++;
+            place[key_letter(&v->words[id], last)][v->words[id].n]++;
     for (size_t letter = 0; letter < 26; letter++)
         for (size_t n = 0; n < CP_WORD_CAP + 2; n++) {
-            v->first_at[letter][n] = total;
+            index->from[letter][n] = total;
             total += place[letter][n];
-            place[letter][n] = v->first_at[letter][n];
+            place[letter][n] = index->from[letter][n];
         }
     for (size_t id = 1; id <= v->n; id++)
         if (can_be_meant(&v->words[id]))
-            v->by_start[place[v->words[id].text[0] - 'a'][v->words[id].n]++] = (int32_t)id;
+            index->ids[place[key_letter(&v->words[id], last)][v->words[id].n]++] = (int32_t)id;
     return true;
+}
+
+bool cp_vocabulary_index_spelling(cp_vocabulary *v) {
+    return fill_index(v, &v->by_first, false) && fill_index(v, &v->by_last, true);
 }
 
 /* What is left of both words without their common start and end tells the edit. */
@@ -109,7 +118,7 @@ static bool is_one_edit(const cp_word *a, const cp_vocabulary_word *b) {
     size_t left_a = a->n - start - end, left_b = b->n - start - end;
     if (left_a == 2 && left_b == 2)
         return a->text[start] == b->text[start + 1] && a->text[start + 1] == b->text[start];
-    return b->n >= MIN_EDITED && left_a <= 1 && left_b <= 1;
+    return left_a <= 1 && left_b <= 1;
 }
 
 static void add_candidate(const cp_vocabulary_word *word, cp_reading *reading) {
@@ -123,24 +132,41 @@ static void add_candidate(const cp_vocabulary_word *word, cp_reading *reading) {
     }
 }
 
-static cp_reading correct(const cp_vocabulary *v, const cp_word *word) {
-    cp_reading reading = {CP_WORD_UNKNOWN, CP_WORD_UNKNOWN, 0, false};
-    if (word->n < MIN_SWAPPED || !all_letters(word->text, word->n))
-        return reading;
-    const uint32_t *first_at = v->first_at[word->text[0] - 'a'];
-    for (uint32_t i = first_at[word->n - 1]; i < first_at[word->n + 2]; i++) {
-        const cp_vocabulary_word *candidate = &v->words[v->by_start[i]];
+static void find_candidates(const cp_vocabulary *v, const struct cp_spelling_index *index,
+                            char letter, const cp_word *word, cp_reading *reading) {
+    const uint32_t *from = index->from[letter - 'a'];
+    for (uint32_t i = from[word->n - 1]; i < from[word->n + 2]; i++) {
+        const cp_vocabulary_word *candidate = &v->words[index->ids[i]];
         if (is_one_edit(word, candidate))
-            add_candidate(candidate, &reading);
+            add_candidate(candidate, reading);
     }
+}
+
+static cp_reading correct(const cp_vocabulary *v, const cp_word *word) {
+    cp_reading reading = {.id = CP_WORD_UNKNOWN, .other = CP_WORD_UNKNOWN};
+    if (word->n < MIN_WRITTEN || !all_letters(word->text, word->n))
+        return reading;
+    find_candidates(v, &v->by_first, word->text[0], word, &reading);
+    find_candidates(v, &v->by_last, word->text[word->n - 1], word, &reading);
     return reading;
+}
+
+/* A word that is listed only so that it is not corrected, and means nothing to the rules. */
+static bool is_real_but_unused(const cp_vocabulary_word *word, int32_t id) {
+    return word->roles == CP_ROLE_KNOWN && word->meaning == id;
 }
 
 cp_reading cp_vocabulary_read(const cp_vocabulary *v, const cp_word *word) {
     if (v->n_slots == 0 || word->cut)
-        return (cp_reading){CP_WORD_UNKNOWN, CP_WORD_UNKNOWN, 0, false};
+        return (cp_reading){.id = CP_WORD_UNKNOWN, .other = CP_WORD_UNKNOWN};
     int32_t id = v->slots[find_slot(v, word->text, word->n)];
     if (!id)
         return correct(v, word);
-    return (cp_reading){v->words[id].meaning, CP_WORD_UNKNOWN, v->words[id].roles, true};
+    const cp_vocabulary_word *known = &v->words[id];
+    if (!is_real_but_unused(known, id))
+        return (cp_reading){.id = known->meaning, .roles = known->roles, .exact = true};
+    cp_reading reading = correct(v, word);
+    reading.doubtful = true;
+    reading.roles = 0; /* it is there: it separates what it stands between */
+    return reading;
 }

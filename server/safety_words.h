@@ -1,10 +1,11 @@
 /* The words of the rules, as small numbers.
  *
  * Filled while the rules are compiled, then only read. A word of a query is looked up exactly
- * first; a word the rules do not know may be a misspelling of one they do: one letter added,
- * missing, changed, or two swapped, with the same first letter, in rule words of 6 letters and more
- * (5 letters: swapped only). Two candidates are both kept, because reading a word in either way can
- * only raise the urgency. A corrected word never plays a part in a negation. */
+ * first; a word that the rules do not know may be a misspelling of one of 5 letters and more that
+ * they do: one letter added, missing, changed, or two swapped, anywhere in the word. Two candidates are both kept, because reading a word in either way can only raise the
+ * urgency. A real word that looks like a misspelling ("prison" for "poison", CP_ROLE_KNOWN) is read
+ * as the other one only in the company of another word of the same phrase. A corrected word never
+ * plays a part in a negation or in history. */
 #ifndef CP_SERVER_SAFETY_WORDS_H
 #define CP_SERVER_SAFETY_WORDS_H
 
@@ -21,12 +22,17 @@ enum {
     CP_ROLE_BREAKER = 4,  /* after a phrase it undoes the negation: "no chest pain is worse" */
     CP_ROLE_NEGATIVE = 8, /* a phrase with it is never negated: "cant breathe" */
     CP_ROLE_LINK = 16,    /* carries a negation on: "no chest pain or ..." */
-    CP_ROLE_KNOWN = 32,   /* a real word, not somebody's misspelling: "prison" for "poison" */
+    CP_ROLE_KNOWN = 32,   /* a real word, hardly somebody's misspelling: "prison" for "poison" */
+    CP_ROLE_NOW = 64,     /* in the same sentence, an event is not history: "and now again" */
+    CP_ROLE_ECHO = 128,   /* even in a sentence beside it: "it feels the same" */
+    CP_ROLE_EVENT = 256,  /* a phrase with it may be history: "stroke" */
+    CP_ROLE_USED = 512,   /* stands in a phrase (not in the file: the compiler sets it) */
 };
 
 typedef struct cp_vocabulary_word {
     char text[CP_WORD_CAP];
-    uint8_t n, roles;
+    uint8_t n;
+    uint16_t roles;
     int32_t meaning; /* the id phrases use: its own, or that of the word it stands for */
 } cp_vocabulary_word;
 
@@ -35,14 +41,20 @@ typedef struct cp_vocabulary {
     size_t n, cap;
     int32_t *slots; /* [n_slots] open addressing, 0 is empty; n_slots is a power of two */
     size_t n_slots;
-    int32_t *by_start; /* ids that a misspelling may mean, by first letter and length */
-    uint32_t first_at[26][CP_WORD_CAP + 2];
+    /* Ids that a misspelling may mean, by one letter and the length. One edit cannot change both
+     * the first letter and the last, so looking among the words with the same first one and then
+     * among those with the same last one finds them all. */
+    struct cp_spelling_index {
+        int32_t *ids;
+        uint32_t from[26][CP_WORD_CAP + 2];
+    } by_first, by_last;
 } cp_vocabulary;
 
 typedef struct cp_reading {
     int32_t id, other; /* meanings; `other` is the second candidate of a misspelling, or unknown */
-    uint8_t roles;     /* of the word as written; a corrected word has CP_ROLE_IGNORED at most */
+    uint16_t roles;    /* of the word as written; a corrected word has CP_ROLE_IGNORED at most */
     bool exact;        /* not a corrected misspelling */
+    bool doubtful;     /* corrected although it is a real word */
 } cp_reading;
 
 void cp_vocabulary_deinit(cp_vocabulary *v);

@@ -4,8 +4,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "server/patient_store.h"
-#include "server/patient_summary.h"
 #include "server/safety.h"
+#include "server/triage_lane.h"
 #include "server/triage_prompt.h"
 #include "server/triage_reply.h"
 #include "server/triage_request.h"
@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SUMMARY_BYTES 6000
 #define MAX_PROMPT_BYTES  ((size_t)256 << 10)
 #define LOADING_RETRY_S   5
 #define DRAINING_RETRY_S  10
@@ -185,11 +184,12 @@ static void answer(job *j, const cp_backend_reply *reply, double queue_ms) {
         return;
     }
     out->status = 200;
-    cp_metrics_triage(j->triage->metrics, verdict.acuity, verdict.source, j->finding.n);
+    size_t n_flags = cp_safety_n_flags(&j->finding);
+    cp_metrics_triage(j->triage->metrics, verdict.acuity, verdict.source, n_flags);
     cp_log(CP_LOG_INFO, "triage answered", CP_LOG_S("trace_id", j->http->trace_id),
            CP_LOG_S("session_id", j->request.session_id), CP_LOG_I("acuity", verdict.acuity),
            CP_LOG_S("source", cp_acuity_source_name(verdict.source)),
-           CP_LOG_I("red_flags", j->finding.n),
+           CP_LOG_I("red_flags", n_flags),
            CP_LOG_S("finish_reason", cp_finish_name(reply->finish)), CP_LOG_N("queue_ms", queue_ms),
            CP_LOG_N("prompt_ms", reply->prompt_ms), CP_LOG_N("generate_ms", reply->generate_ms));
 }
@@ -262,22 +262,16 @@ static bool find_record(job *j, cp_patient_record **out) {
 static bool prepare(job *j) {
     char stamp[CP_CLOCK_STAMP_CAP];
     cp_patient_record *record;
-    cp_strbuf summary;
     if (!find_record(j, &record))
         return false;
     cp_clock_stamp(stamp);
     stamp[10] = '\0'; /* the date */
-    cp_patient_facts facts = cp_patient_facts_of(record, stamp);
-    cp_safety_check(j->triage->safety, j->request.query, &facts, &j->finding);
-    cp_strbuf_init(&summary, MAX_SUMMARY_BYTES + 1);
-    cp_patient_summary_append(record, stamp, MAX_SUMMARY_BYTES, &summary);
+    cp_status status = cp_triage_prepare(j->triage->safety, record, j->request.query, stamp,
+                                         &j->finding, &j->prompt);
     cp_patient_record_free(record);
-    cp_triage_prompt_append(cp_strbuf_str(&summary), j->request.query, &j->finding, &j->prompt);
-    bool complete = summary.failed == CP_OK && j->prompt.failed == CP_OK;
-    cp_strbuf_deinit(&summary);
-    if (!complete)
+    if (status != CP_OK)
         cp_http_fail(j->http, &no_memory);
-    return complete;
+    return status == CP_OK;
 }
 
 static bool parse(job *j) {
@@ -357,7 +351,7 @@ static cp_status open_parts(cp_triage *triage, cp_error *err) {
     char patients[CP_PATH_CAP], rules[CP_PATH_CAP];
     cp_status status = cp_path_join(dir, "synthetic", patients, sizeof patients, err);
     if (status == CP_OK)
-        status = cp_path_join(dir, "triage/red_flags.json", rules, sizeof rules, err);
+        status = cp_path_join(dir, "triage/rules.json", rules, sizeof rules, err);
     if (status == CP_OK)
         status = cp_patient_store_open_jsonl(patients, &triage->store, err);
     if (status == CP_OK)

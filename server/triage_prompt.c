@@ -54,9 +54,10 @@ void cp_triage_prompt_append(cp_str summary, const char *query, const cp_safety_
                              cp_strbuf *out) {
     cp_strbuf_puts(out, "The patient's record:\n");
     cp_triage_quote_append(summary, out);
-    if (finding->n > 0)
+    size_t n_flags = cp_safety_n_flags(finding);
+    if (n_flags > 0)
         cp_strbuf_puts(out, "\nThe clinic's safety rules have flagged:\n");
-    for (size_t i = 0; i < finding->n; i++)
+    for (size_t i = 0; i < n_flags; i++)
         cp_strbuf_printf(out, "- %s (acuity %d)\n", finding->rules[i]->title,
                          finding->rules[i]->acuity);
     cp_strbuf_puts(out, "\nThe question:\n");

@@ -190,21 +190,27 @@ cp_triage_verdict cp_triage_combine(const cp_safety_finding *finding, int model_
 
 /* ---- the object ------------------------------------------------------------------------------ */
 
-/* What the emergency rules advise (those at the floor, and every one at level 1 or 2), each
+/* What the rules advise that are warnings and at the floor, and every one at level 1 or 2, each
  * sentence once, then the model's words. Milder advice beside it ("see a clinician today") could be
- * mistaken for the answer; it stands in red_flags only. */
-static int put_response(const cp_triage_outcome *outcome, cp_strbuf *out) {
-    const cp_safety_finding *finding = outcome->finding;
-    const cp_backend_reply *reply = outcome->reply;
-    for (size_t i = 0; i < finding->n; i++) {
+ * mistaken for the answer; it stands in red_flags only. What a rule for an everyday complaint
+ * advises is for when no model judged. */
+static void put_advice(const cp_safety_finding *finding, cp_strbuf *out) {
+    size_t n_flags = cp_safety_n_flags(finding);
+    for (size_t i = 0; i < n_flags; i++) {
         bool said = finding->rules[i]->acuity > 2 && finding->rules[i]->acuity > finding->floor;
         for (size_t k = 0; k < i; k++)
             said |= strcmp(finding->rules[k]->advice, finding->rules[i]->advice) == 0;
         if (!said)
             cp_strbuf_printf(out, "%s\n", finding->rules[i]->advice);
     }
-    if (finding->n > 0)
+    if (n_flags > 0)
         cp_strbuf_putc(out, '\n');
+}
+
+/* Returns the model's level. */
+static int put_response(const cp_triage_outcome *outcome, cp_strbuf *out) {
+    const cp_backend_reply *reply = outcome->reply;
+    put_advice(outcome->finding, out);
     size_t before = out->n;
     int level = cp_triage_read_answer(cp_strbuf_str(&reply->answer), out);
     if (out->n == before) {
@@ -217,7 +223,8 @@ static int put_response(const cp_triage_outcome *outcome, cp_strbuf *out) {
 static void put_red_flags(cp_json_writer *w, const cp_safety_finding *finding) {
     cp_json_key(w, "red_flags");
     cp_json_open_array(w);
-    for (size_t i = 0; i < finding->n; i++) {
+    size_t n_flags = cp_safety_n_flags(finding);
+    for (size_t i = 0; i < n_flags; i++) {
         const cp_safety_rule *rule = finding->rules[i];
         cp_json_open_object(w);
         cp_json_member_text(w, "id", rule->id);
