@@ -125,6 +125,39 @@ static void infinite_and_nan_logits_do_no_harm(void **state) {
     cp_sampler_free(s);
 }
 
+/* Only allowed tokens, whatever the filters would have kept; among them as the softmax says. */
+static void what_is_not_allowed_is_never_drawn(void **state) {
+    (void)state;
+    float logits[VOCAB];
+    uint64_t allowed[(VOCAB + 63) / 64] = {0};
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = -(float)i;
+    allowed[190 / 64] = (uint64_t)7 << 190 % 64; /* 190 to 192: the cut of two words */
+    static const cp_sampling settings[] = {{.temperature = 0},
+                                           {.temperature = 2, .top_k = 1, .top_p = 1},
+                                           {.temperature = 2, .top_k = 20, .top_p = 0.5},
+                                           {.temperature = 0.1, .top_p = 1, .min_p = 0.9},
+                                           {.temperature = 100, .top_p = 1}};
+    allowed[3] = 1;
+    for (size_t k = 0; k < sizeof settings / sizeof settings[0]; k++) {
+        cp_sampler *s = make(&settings[k]);
+        int counts[VOCAB] = {0};
+        for (int i = 0; i < 500; i++)
+            counts[cp_sampler_next_allowed(s, logits, allowed)]++;
+        assert_int_equal(counts[190] + counts[191] + counts[192], 500);
+        assert_true(k < 4 ? counts[190] > 250 : n_different(counts) == 3);
+        cp_sampler_free(s);
+    }
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = i == 5 ? 1 : NAN;
+    cp_sampler *s = make(&settings[2]);
+    assert_int_equal(cp_sampler_next_allowed(s, logits, allowed), 190);
+    assert_int_equal(cp_sampler_next_allowed(s, logits, NULL), 5);
+    cp_sampler_start(s, &settings[0]);
+    assert_int_equal(cp_sampler_next_allowed(s, logits, allowed), 190);
+    cp_sampler_free(s);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_generator_is_pcg32),
     cmocka_unit_test(greedy_takes_the_first_of_equals),
@@ -132,5 +165,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(frequencies_follow_the_softmax),
     cmocka_unit_test(penalties_push_repeated_tokens_down),
     cmocka_unit_test(infinite_and_nan_logits_do_no_harm),
+    cmocka_unit_test(what_is_not_allowed_is_never_drawn),
 };
 CP_TEST_GROUP(sampler, tests)
