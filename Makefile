@@ -65,7 +65,7 @@ $(BUILD)/bench/rates_avx512.o: ISA_FLAGS := -mavx512f -mavx512vnni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps build run convert test bench test-arm64 check format clean loc
+.PHONY: help deps build run convert test eval bench test-arm64 check format clean loc
 
 help: ## list the targets
 	@echo "CarePath $(VERSION)"; \
@@ -90,6 +90,12 @@ convert: deps ## quantize a model; MODEL=folder, QUANT=level (int4), OUT=folder 
 test: deps ## build and run all tests (NAME=pattern for some)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath $(BUILD)/carepath-tests
 	$(Q)$(BUILD)/carepath-tests $(NAME)
+
+eval: deps ## score the rules on the vignettes: build/eval/report.html, report.json; fails when they miss
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
+	@mkdir -p build/eval
+	$(Q)env -u LLM_MODE $(BUILD)/carepath eval --json > build/eval/report.json
+	$(Q)env -u LLM_MODE $(BUILD)/carepath eval --html build/eval/report.html
 
 test-arm64: ## cross-build for 64-bit ARM, test under qemu, compare with this machine
 	$(Q)sh tests/tools/arm64.sh $(filter lib%,$(DEB_PACKAGES))

@@ -48,8 +48,7 @@ static int rules_level(evaluation *e, const cp_vignette *v, const char *query,
         e->times_us[e->result.n_checks] = (float)us;
     e->result.n_checks++;
     e->total_us += us;
-    return finding->floor != CP_ACUITY_NONE ? finding->floor
-                                            : cp_safety_unmatched_acuity(e->safety);
+    return cp_safety_level_alone(e->safety, finding);
 }
 
 static bool never(void *user) {
@@ -165,8 +164,7 @@ static cp_status evaluate(evaluation *e, cp_error *err) {
         fprintf(stderr, "model: %lld of %zu\r", (long long)++asked, e->vignettes.n);
         status = model_level(e, v, &level, err);
         if (status == CP_OK)
-            judge(e, v, CP_LANE_MODEL,
-                  level != CP_ACUITY_NONE ? level : e->result.unmatched_level,
+            judge(e, v, CP_LANE_MODEL, level != CP_ACUITY_NONE ? level : e->result.unmatched_level,
                   level != CP_ACUITY_NONE);
     }
     cp_strbuf_deinit(&text);

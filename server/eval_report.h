@@ -26,13 +26,13 @@ typedef struct cp_eval_result {
     cp_eval_score scores[CP_N_EVAL_LANES][CP_N_EVAL_SETS];
     cp_variant_score variants[CP_N_VARIANT_KINDS]; /* rules alone */
     cp_eval_fault faults[CP_EVAL_MAX_FAULTS];
-    size_t n_faults;      /* that are kept */
-    size_t n_rules;       /* in the rule file */
-    size_t n_checks;      /* texts that the rules read */
+    size_t n_faults;                /* that are kept */
+    size_t n_rules;                 /* in the rule file */
+    size_t n_checks;                /* texts that the rules read */
     double mean_us, p99_us, max_us; /* of one reading, record included */
     uint64_t seed;
     int unmatched_level;
-    const char *model; /* NULL: rules alone */
+    const char *model;   /* NULL: rules alone */
     size_t n_unreadable; /* answers of the model without a level */
 } cp_eval_result;
 

@@ -1,7 +1,7 @@
 /* Counting how levels agree with what is accepted, with intervals.
  *
- * Plain sums; no memory, no text. A vignette is right when its level is accepted, under-triaged when
- * less urgent than everything accepted, over-triaged when more urgent. */
+ * Plain sums; no memory, no text. A vignette is right when its level is accepted, under-triaged
+ * when less urgent than everything accepted, over-triaged when more urgent. */
 #ifndef CP_SERVER_EVAL_SCORE_H
 #define CP_SERVER_EVAL_SCORE_H
 

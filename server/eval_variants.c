@@ -6,13 +6,13 @@
 #include <string.h>
 #include <strings.h>
 
-#define MAX_FILE_BYTES  ((size_t)1 << 20)
-#define MAX_TEXT_BYTES  ((size_t)128 << 10)
-#define MAX_SENTENCES   64
-#define MAX_LONG_WORDS  256
-#define LONG_WORD       5 /* letters */
-#define MAX_WORD_BYTES  40
-#define MAX_TYPO_DRAWS  16
+#define MAX_FILE_BYTES ((size_t)1 << 20)
+#define MAX_TEXT_BYTES ((size_t)128 << 10)
+#define MAX_SENTENCES  64
+#define MAX_LONG_WORDS 256
+#define LONG_WORD      5 /* letters */
+#define MAX_WORD_BYTES 40
+#define MAX_TYPO_DRAWS 16
 
 const char *cp_variant_kind_name(cp_variant_kind kind) {
     static const char *const names[] = {"paraphrase", "minimising", "demographics", "order",
@@ -36,10 +36,10 @@ static bool is_texts(const cJSON *list) {
 static cp_status take(const cp_variant_source *source, const char *path, const char *key,
                       const cJSON **out, cp_error *err) {
     *out = cp_json_member(source->tree, key);
-    return is_texts(*out) ? CP_OK
-                          : cp_error_set(err, CP_ERR_FORMAT,
-                                         "%s: %s: expected a list of texts that is not empty",
-                                         path, key);
+    return is_texts(*out)
+               ? CP_OK
+               : cp_error_set(err, CP_ERR_FORMAT,
+                              "%s: %s: expected a list of texts that is not empty", path, key);
 }
 
 static cp_status take_synonyms(cp_variant_source *source, const char *path, cp_error *err) {
@@ -51,8 +51,7 @@ static cp_status take_synonyms(cp_variant_source *source, const char *path, cp_e
     }
     return good ? CP_OK
                 : cp_error_set(err, CP_ERR_FORMAT,
-                               "%s: synonyms: expected a list of lists of two texts or more",
-                               path);
+                               "%s: synonyms: expected a list of lists of two texts or more", path);
 }
 
 cp_status cp_variant_source_read(const char *path, cp_variant_source *out, cp_error *err) {
@@ -232,7 +231,8 @@ static size_t find_long_words(const char *text, cp_str *out) {
         for (; is_word_byte(*at); at++)
             plain &= is_letter(*at);
         size_t length = (size_t)(at - begin);
-        if (plain && length >= LONG_WORD && length < MAX_WORD_BYTES - 1)
+        size_t bare = length - (length > 0 && (at[-1] | 32) == 's'); /* without a plural's ending */
+        if (plain && bare >= LONG_WORD && length < MAX_WORD_BYTES - 1)
             out[n++] = (cp_str){begin, length};
         at += length == 0;
     }

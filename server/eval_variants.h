@@ -16,7 +16,7 @@ typedef enum cp_variant_kind {
     CP_VARIANT_MINIMISING,   /* somebody plays it down, before or after */
     CP_VARIANT_DEMOGRAPHICS, /* who asks, where it does not matter */
     CP_VARIANT_ORDER,        /* the sentences in another order */
-    CP_VARIANT_TYPO,         /* one edit in one word of 5 letters and more */
+    CP_VARIANT_TYPO,         /* one edit in one word of 5 letters and more, a final s not counted */
     CP_VARIANT_NOISE,        /* a sentence about something else */
     CP_VARIANT_MIXED,        /* all of these, one after another */
     CP_N_VARIANT_KINDS,

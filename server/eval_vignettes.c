@@ -20,12 +20,11 @@
 static cp_status set_birth(const cJSON *patient, cJSON *out, cp_error *err) {
     int64_t years = -1, months = 6;
     char day[32];
-    cp_status status = cp_json_optional(
-        cp_json_get_int(patient, "patient", "age_years", 0, MAX_AGE, &years, err));
+    cp_status status =
+        cp_json_optional(cp_json_get_int(patient, "patient", "age_years", 0, MAX_AGE, &years, err));
     bool given = status == CP_OK && cp_json_member(patient, "age_months");
     if (given)
-        status =
-            cp_json_get_int(patient, "patient", "age_months", 0, MAX_AGE * 12, &months, err);
+        status = cp_json_get_int(patient, "patient", "age_months", 0, MAX_AGE * 12, &months, err);
     if (status != CP_OK)
         return status;
     if (given && years >= 0)
@@ -64,8 +63,8 @@ static cp_status set_list(const cJSON *patient, const char *key, const char *nam
 static cp_status set_sex(const cJSON *patient, cJSON *out, cp_error *err) {
     const cJSON *sex = cp_json_member(patient, "sex"),
                 *pregnant = cp_json_member(patient, "pregnant");
-    if (sex && (!cJSON_IsString(sex) || (strcmp(sex->valuestring, "female") != 0 &&
-                                         strcmp(sex->valuestring, "male") != 0)))
+    if (sex && (!cJSON_IsString(sex) ||
+                (strcmp(sex->valuestring, "female") != 0 && strcmp(sex->valuestring, "male") != 0)))
         return cp_error_set(err, CP_ERR_FORMAT, "sex: expected \"female\" or \"male\"");
     if (pregnant && !cJSON_IsBool(pregnant))
         return cp_error_set(err, CP_ERR_FORMAT, "pregnant: expected true or false");
@@ -75,8 +74,7 @@ static cp_status set_sex(const cJSON *patient, cJSON *out, cp_error *err) {
     return CP_OK;
 }
 
-static cp_status check_keys(const cJSON *object, const char *const *keys, size_t n,
-                            cp_error *err) {
+static cp_status check_keys(const cJSON *object, const char *const *keys, size_t n, cp_error *err) {
     const cJSON *member;
     if (!cJSON_IsObject(object))
         return cp_error_set(err, CP_ERR_FORMAT, "expected an object");
@@ -108,8 +106,8 @@ cp_status cp_eval_record_of(const cJSON *patient, cp_patient_record *out, cp_err
                                .documents = cJSON_CreateArray(),
                                .chat_logs = cJSON_CreateArray()};
     cp_status status = check_keys(patient, keys, CP_COUNT_OF(keys), err);
-    if (status == CP_OK && (!out->patient || !out->encounters || !out->claims || !out->documents ||
-                            !out->chat_logs))
+    if (status == CP_OK &&
+        (!out->patient || !out->encounters || !out->claims || !out->documents || !out->chat_logs))
         status = cp_error_no_memory(err, "the patient");
     if (status == CP_OK)
         status = set_birth(patient, out->patient, err);
@@ -181,8 +179,8 @@ static void deinit_vignette(cp_vignette *v) {
 }
 
 static cp_status read_line(cp_str line, cp_vignette *v, cp_error *err) {
-    static const char *const keys[] = {"id",     "level",     "accepted", "patient", "query",
-                                       "source", "red_flags", "note"};
+    static const char *const keys[] = {"id",    "level",  "accepted",  "patient",
+                                       "query", "source", "red_flags", "note"};
     cp_status status = cp_json_parse("vignette", line.data, line.n, &v->tree, err);
     if (status == CP_OK)
         status = check_keys(v->tree, keys, CP_COUNT_OF(keys), err);
@@ -196,9 +194,8 @@ static cp_status read_line(cp_str line, cp_vignette *v, cp_error *err) {
         status = read_levels(v, err);
     if (status == CP_OK)
         status = read_flags(v, err);
-    return status == CP_OK
-               ? cp_eval_record_of(cp_json_member(v->tree, "patient"), &v->record, err)
-               : status;
+    return status == CP_OK ? cp_eval_record_of(cp_json_member(v->tree, "patient"), &v->record, err)
+                           : status;
 }
 
 static cp_status add(cp_vignettes *out, const cp_vignette *v, cp_error *err) {
@@ -213,8 +210,7 @@ static cp_status add(cp_vignettes *out, const cp_vignette *v, cp_error *err) {
     return CP_OK;
 }
 
-cp_status cp_vignettes_read(const char *path, const char *split, cp_vignettes *out,
-                            cp_error *err) {
+cp_status cp_vignettes_read(const char *path, const char *split, cp_vignettes *out, cp_error *err) {
     FILE *in = fopen(path, "re");
     if (!in)
         return cp_error_set(err, CP_ERR_NOT_FOUND, "%s: cannot be opened", path);

@@ -37,6 +37,12 @@ int cp_safety_unmatched_acuity(const cp_safety *safety) {
     return safety->table.unmatched_acuity;
 }
 
+int cp_safety_level_alone(const cp_safety *safety, const cp_safety_finding *finding) {
+    bool known = finding->floor != CP_ACUITY_NONE &&
+                 (finding->floor <= CP_ACUITY_LEAST_FLAG || finding->understood);
+    return known ? finding->floor : safety->table.unmatched_acuity;
+}
+
 bool cp_safety_knows_word(const cp_safety *safety, cp_str text) {
     cp_word_scanner scanner;
     cp_word word;
@@ -67,7 +73,7 @@ static void read_list(const cp_rule_table *table, const cJSON *list, const char 
     cJSON_ArrayForEach(item, list) {
         const cJSON *text = cJSON_GetObjectItemCaseSensitive(item, key);
         if (cJSON_IsString(text))
-            cp_safety_match(table, text->valuestring, strlen(text->valuestring), seen);
+            cp_safety_match(table, text->valuestring, strlen(text->valuestring), false, seen);
     }
 }
 
@@ -117,6 +123,46 @@ static bool rule_fires(const cp_rule_table *table, const cp_compiled_rule *rule,
     return false;
 }
 
+#define MAX_CLAUSES 64 /* a longer text is not understood */
+#define TAKEN_BACK  8  /* words of a clause that may be about nothing but what is not there */
+
+/* Whether one rule for an everyday complaint knows text[0..n), taken alone; or it is short and
+ * takes something back ("no fever, no cough"). `e` has the record's side; its query is overwritten.
+ */
+static bool knows_clause(const cp_rule_table *table, const char *text, size_t n, evidence *e) {
+    e->query = (cp_group_set){{0}};
+    cp_match match = cp_safety_match(table, text, n, true, &e->query);
+    if (match.n_words == 0 || (match.takes_back && match.n_words <= TAKEN_BACK))
+        return true;
+    for (size_t i = table->n_rules; i-- > 0 && table->rules[i].shown.acuity > CP_ACUITY_LEAST_FLAG;)
+        if (rule_fires(table, &table->rules[i], e))
+            return true;
+    return false;
+}
+
+/* Whether each clause is known by itself. A clause is a sentence, or what follows "but". Because no
+ * clause helps another, more text never makes a text understood that was not. */
+static bool is_understood(const cp_rule_table *table, const char *query, evidence *e) {
+    cp_word_scanner scanner;
+    cp_word word;
+    size_t n_clauses = 0;
+    const char *begin = query;
+    cp_word_scanner_init(&scanner, query, strlen(query));
+    for (;;) {
+        const char *before = (const char *)scanner.at;
+        bool more = cp_word_scanner_next(&scanner, &word);
+        bool begins = more && (word.border == CP_BORDER_HARD ||
+                               cp_vocabulary_read(&table->words, &word).roles & CP_ROLE_CLAUSE);
+        if (more && !begins)
+            continue;
+        if (++n_clauses > MAX_CLAUSES || !knows_clause(table, begin, (size_t)(before - begin), e))
+            return false;
+        if (!more)
+            return true;
+        begin = before;
+    }
+}
+
 void cp_safety_check(const cp_safety *safety, const char *query, const cp_patient_facts *facts,
                      cp_safety_finding *out) {
     const cp_rule_table *table = &safety->table;
@@ -124,7 +170,7 @@ void cp_safety_check(const cp_safety *safety, const char *query, const cp_patien
     *out = (cp_safety_finding){.floor = CP_ACUITY_NONE};
     if (!query)
         return;
-    cp_safety_match(table, query, strlen(query), &e.query);
+    cp_safety_match(table, query, strlen(query), false, &e.query);
     if (facts) {
         read_list(table, facts->medications, "name", &e.medications);
         read_list(table, facts->allergies, "substance", &e.allergies);
@@ -135,6 +181,8 @@ void cp_safety_check(const cp_safety *safety, const char *query, const cp_patien
             out->rules[out->n++] = &table->rules[i].shown; /* the rules are in order of urgency */
     if (out->n > 0)
         out->floor = out->rules[0]->acuity;
+    if (out->floor > CP_ACUITY_LEAST_FLAG)
+        out->understood = is_understood(table, query, &e);
 }
 
 int cp_acuity_more_urgent(int a, int b) {

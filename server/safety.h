@@ -31,8 +31,8 @@ typedef struct cp_safety cp_safety;
 cp_status cp_safety_open(const char *path, cp_safety **out, cp_error *err) CP_MUST_CHECK;
 void cp_safety_close(cp_safety *safety);
 size_t cp_safety_n_rules(const cp_safety *safety);
-/* The level that stands for a text no rule knows, where nothing else judges it (1 to 3, from the
- * rule file): not a floor, and never a reason to wait. */
+/* The level that stands for a text the rules do not know, where nothing else judges it (1 to 3,
+ * from the rule file): not a floor, and never a reason to wait. */
 int cp_safety_unmatched_acuity(const cp_safety *safety);
 
 /* Whether the rule file has this very word, in whatever role; letters or digits only. */
@@ -43,7 +43,14 @@ typedef struct cp_safety_finding {
     const cp_safety_rule *rules[CP_SAFETY_MAX_HITS]; /* most urgent first; borrowed */
     size_t n;
     int floor; /* CP_ACUITY_NONE when no rule fired */
+    /* No rule that fired is a warning, and together they know every part of the text. */
+    bool understood;
 } cp_safety_finding;
+
+/* The level when there is no model: the floor; but a level that is no warning only where the text
+ * is understood. So one harmless word ("probably just a cold") beside what no rule knows never
+ * makes it less urgent than the unmatched level. */
+int cp_safety_level_alone(const cp_safety *safety, const cp_safety_finding *finding);
 
 /* Rules of this level and above are warnings; those below it know everyday complaints and say only
  * what the level is when nobody knows better. */

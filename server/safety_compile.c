@@ -129,8 +129,7 @@ cp_status cp_compile_phrase(cp_rule_compiler *c, const char *field, const char *
     for (const char *at = text, *gap;; at = gap + 3) {
         gap = strstr(at, "...");
         uint8_t before = phrase->n_words;
-        cp_status status =
-            add_words(c, field, at, gap ? (size_t)(gap - at) : strlen(at), phrase);
+        cp_status status = add_words(c, field, at, gap ? (size_t)(gap - at) : strlen(at), phrase);
         if (status != CP_OK)
             return status;
         if (phrase->n_words == before)

@@ -1,4 +1,5 @@
-/* Compiling the rule file, the parts that rules and language share: refusals, words, phrases, groups.
+/* Compiling the rule file, the parts that rules and language share: refusals, words, phrases,
+ * groups.
  *
  * For safety_rules.c and safety_language.c alone. Every refusal is one sentence of the same form,
  * "FILE: rule ID: FIELD is VALUE, expected EXPECTED", so that who edits the rules finds the place.

@@ -5,8 +5,8 @@
  * An occurrence of a phrase is negated when a negator of the rule file ("no", "denies", "do not
  * have") stands right before it, with nothing between but a few bridging words ("any", "signs of");
  * or when "or" joins it to an occurrence that is itself negated. All on one side of any
- * punctuation, within REACH words, with no other word between: "no idea why my chest hurts" is not a
- * negation. It is undone by a negative word before the negator ("not without"), by a word in or
+ * punctuation, within REACH words, with no other word between: "no idea why my chest hurts" is not
+ * a negation. It is undone by a negative word before the negator ("not without"), by a word in or
  * after the phrase that tells of its going on ("no chest pain is worse", "but"), and for phrases
  * that are negative themselves ("cant breathe").
  *
@@ -45,8 +45,8 @@ static size_t negator_before(const cp_window *w, size_t at) {
         const cp_phrase *negator = &w->table->negators.items[i];
         const int32_t *ids = w->table->ids + negator->first_id;
         size_t from = at, left = negator->n;
-        while (left > 0 && touches_previous(w, from) && w->tokens[from - 1].id == ids[left - 1] &&
-               w->tokens[from - 1].exact) {
+        while (left > 0 && touches_previous(w, from) &&
+               w->tokens[from - 1].read.ids[0] == ids[left - 1] && w->tokens[from - 1].read.exact) {
             from--;
             left--;
         }
@@ -69,11 +69,11 @@ bool cp_window_is_negated(const cp_window *w, size_t start) {
         size_t negator = negator_before(w, at);
         if (negator < at)
             return !(touches_previous(w, negator) &&
-                     w->tokens[negator - 1].roles & CP_ROLE_NEGATIVE);
+                     w->tokens[negator - 1].read.roles & CP_ROLE_NEGATIVE);
         at--;
-        if (w->tokens[at].roles & CP_ROLE_LINK)
+        if (w->tokens[at].read.roles & CP_ROLE_LINK)
             return touches_previous(w, at) && w->tokens[at - 1].negated_end;
-        if (!(w->tokens[at].roles & CP_ROLE_BRIDGE))
+        if (!(w->tokens[at].read.roles & CP_ROLE_BRIDGE))
             return false;
     }
     return false;
@@ -87,8 +87,9 @@ static bool run_at(const cp_window *w, const cp_phrase_list *runs, size_t at, si
     for (size_t i = 0; i < runs->n; i++) {
         const int32_t *ids = w->table->ids + runs->items[i].first_id;
         size_t k = 0;
-        while (k < runs->items[i].n && at + k < w->n && w->tokens[at + k].id == ids[k] &&
-               w->tokens[at + k].exact && (k == 0 || w->tokens[at + k].border == CP_BORDER_NONE))
+        while (k < runs->items[i].n && at + k < w->n && w->tokens[at + k].read.ids[0] == ids[k] &&
+               w->tokens[at + k].read.exact &&
+               (k == 0 || w->tokens[at + k].border == CP_BORDER_NONE))
             k++;
         *n = k;
         if (k == runs->items[i].n)
@@ -138,7 +139,7 @@ static bool has_time_before(const cp_window *w, size_t start) {
 }
 
 static bool undoes(const cp_token *t, bool same_sentence) {
-    uint16_t roles = t->roles | t->after;
+    uint16_t roles = t->read.roles | t->after;
     return roles & CP_ROLE_ECHO || (same_sentence && roles & CP_ROLE_NOW);
 }
 

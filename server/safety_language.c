@@ -101,8 +101,7 @@ static cp_status check_ignored(cp_rule_compiler *c) {
         if (word->roles & CP_ROLE_IGNORED &&
             (word->meaning != (int32_t)id ||
              word->roles & (CP_ROLE_LINK | CP_ROLE_NEGATIVE | CP_ROLE_EVENT)))
-            return cp_compile_refuse_text(c, "ignored", word->text,
-                                          "a word that has no other use");
+            return cp_compile_refuse_text(c, "ignored", word->text, "a word that has no other use");
     }
     for (size_t id = 1; id <= c->table->words.n; id++) /* words read as another have its roles */
         c->table->words.words[id].roles |=
@@ -118,12 +117,13 @@ cp_status cp_compile_language(cp_rule_compiler *c, const cJSON *language) {
                  {"negation_links", CP_ROLE_LINK},     {"negation_breakers", CP_ROLE_BREAKER},
                  {"negative_words", CP_ROLE_NEGATIVE}, {"not_misspellings", CP_ROLE_KNOWN},
                  {"history_events", CP_ROLE_EVENT},    {"history_ends", CP_ROLE_NOW},
-                 {"history_echoes", CP_ROLE_ECHO}};
+                 {"history_echoes", CP_ROLE_ECHO},     {"clause_words", CP_ROLE_CLAUSE},
+                 {"minimisers", CP_ROLE_MINIMISER}};
     static const char *const keys[] = {
         "ignored",        "negation_bridges", "negation_links", "negation_breakers",
         "negative_words", "not_misspellings", "history_events", "history_ends",
         "history_echoes", "history_before",   "history_times",  "same_words",
-        "negators",       "note"};
+        "negators",       "clause_words",     "minimisers",     "note"};
     cp_rule_table *t = c->table;
     snprintf(c->place, sizeof c->place, "language");
     cp_status status = cp_compile_only_keys(c, "language", language, keys, CP_COUNT_OF(keys));

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_YEAR 1900
+#define FIRST_YEAR  1900
+#define PLAYED_DOWN 4 /* tokens after "probably" that it plays down */
 
 /* ---- phrases ---------------------------------------------------------------------------- */
 
@@ -13,8 +14,13 @@ static bool joins(const cp_window *w, size_t at) {
 
 /* Whether the token can be read as `id`; a doubtful one only where `company` is given: in a phrase
  * of several words without a gap. */
-static bool means(const cp_token *t, int32_t id, bool company) {
-    return (t->id == id || t->other == id) && (company || !t->doubtful);
+static bool means(const cp_window *w, const cp_token *t, int32_t id, bool company) {
+    if ((w->strict && !t->read.exact) || (!company && t->read.doubtful))
+        return false;
+    for (uint8_t i = 0; i < t->read.n; i++)
+        if (t->read.ids[i] == id)
+            return true;
+    return false;
 }
 
 /* Whether ids[0..n) stand at `at`; *end is set behind the last one. Recursion is bounded by the
@@ -28,7 +34,7 @@ static bool follows(const cp_window *w, size_t at, const int32_t *ids, size_t n,
                     return true;
             return false;
         }
-        if (!joins(w, at) || !means(&w->tokens[at], ids[i], company))
+        if (!joins(w, at) || !means(w, &w->tokens[at], ids[i], company))
             return false;
     }
     *end = at;
@@ -46,24 +52,26 @@ static void try_phrases(cp_window *w, size_t start, int32_t id, bool negated) {
         bool company = phrase->n > 1 && phrase->n == phrase->n_words;
         if (!negated && cp_group_set_has(w->seen, phrase->group))
             continue; /* one more occurrence tells nothing new */
-        if (!means(&w->tokens[start], id, company) ||
+        if (!means(w, &w->tokens[start], id, company) ||
             !follows(w, start + 1, ids + 1, phrase->n - 1u, company, &end))
             continue;
-        if (negated && !phrase->never_negated && cp_window_can_be_negated(w, start, end))
+        if (negated && !phrase->never_negated && cp_window_can_be_negated(w, start, end)) {
             w->tokens[end - 1].negated_end = true;
-        else if (!phrase->may_be_history || !cp_window_is_history(w, start, end))
+            w->result.takes_back = true;
+        } else if (phrase->may_be_history && cp_window_is_history(w, start, end)) {
+            w->result.takes_back = true;
+        } else if (!w->strict || !w->tokens[start].played_down) {
             w->seen->bits[phrase->group / 64] |= (uint64_t)1 << phrase->group % 64;
+        }
     }
 }
 
 static void try_starts(cp_window *w, size_t until) {
     for (; w->next < until; w->next++) {
-        int32_t id = w->tokens[w->next].id, other = w->tokens[w->next].other;
-        bool negated = id != CP_WORD_UNKNOWN && cp_window_is_negated(w, w->next);
-        if (id != CP_WORD_UNKNOWN)
-            try_phrases(w, w->next, id, negated);
-        if (other != CP_WORD_UNKNOWN)
-            try_phrases(w, w->next, other, negated);
+        const cp_reading *read = &w->tokens[w->next].read;
+        bool negated = read->n > 0 && cp_window_is_negated(w, w->next);
+        for (uint8_t i = 0; i < read->n; i++)
+            try_phrases(w, w->next, read->ids[i], negated);
     }
 }
 
@@ -91,29 +99,34 @@ static void take_word(cp_window *w, const cp_word *word) {
     w->place += !invisible;
     if (reading.roles & CP_ROLE_BREAKER && w->border == CP_BORDER_NONE && w->n > 0)
         w->tokens[w->n - 1].broken = true;
+    if (reading.roles & CP_ROLE_MINIMISER)
+        w->down = PLAYED_DOWN;
     if (reading.roles & CP_ROLE_IGNORED) {
         if (w->n > 0)
             w->tokens[w->n - 1].after |= reading.roles;
         return;
     }
-    w->tokens[w->n++] = (cp_token){.id = reading.id,
-                                   .other = reading.other,
+    w->tokens[w->n++] = (cp_token){.read = reading,
                                    .place = w->place,
-                                   .roles = reading.roles,
                                    .border = w->border,
-                                   .exact = reading.exact,
-                                   .doubtful = reading.doubtful,
+                                   .played_down = w->down > 0,
                                    .is_past = is_past_year(w, word)};
     w->border = CP_BORDER_NONE;
+    w->down -= w->down > 0;
+    w->result.n_words++;
 }
 
-void cp_safety_match(const cp_rule_table *table, const char *text, size_t n, cp_group_set *seen) {
+cp_match cp_safety_match(const cp_rule_table *table, const char *text, size_t n, bool strict,
+                         cp_group_set *seen) {
     cp_window w; /* not zeroed: tokens[0..n) are the only ones read */
     w.table = table;
     w.seen = seen;
+    w.strict = strict;
     w.n = w.next = 0;
     w.place = 0;
     w.border = CP_BORDER_NONE;
+    w.down = 0;
+    w.result = (cp_match){0};
     cp_word_scanner scanner;
     cp_word word;
     cp_word_scanner_init(&scanner, text, n);
@@ -125,4 +138,5 @@ void cp_safety_match(const cp_rule_table *table, const char *text, size_t n, cp_
         take_word(&w, &word);
     }
     try_starts(&w, w.n);
+    return w.result;
 }

@@ -273,6 +273,8 @@ static void sort_rules(cp_rule_table *t) {
 /* Puts the phrases in the order of their first words, and notes where each word's begin. */
 static cp_status index_phrases(compiler *c) {
     cp_rule_table *t = c->table;
+    if (!cp_vocabulary_index_spelling(&t->words)) /* it may add words */
+        return cp_compile_no_memory(c);
     size_t n = t->phrases.n;
     cp_phrase *sorted = calloc(n + 1, sizeof *sorted);
     t->phrases_from = calloc(t->words.n + 2, sizeof *t->phrases_from);
@@ -291,7 +293,7 @@ static cp_status index_phrases(compiler *c) {
     t->phrases_from[0] = 0;
     free(t->phrases.items);
     t->phrases.items = sorted;
-    return cp_vocabulary_index_spelling(&t->words) ? CP_OK : cp_compile_no_memory(c);
+    return CP_OK;
 }
 
 /* ---- the file --------------------------------------------------------------------------- */
@@ -315,8 +317,8 @@ static cp_status check_lists(compiler *c) {
 }
 
 static cp_status check_head(compiler *c) {
-    static const char *const keys[] = {"version",  "reviewed_by", "unmatched_acuity", "note",
-                                       "language", "lists",       "rules"};
+    static const char *const keys[] = {
+        "version", "reviewed_by", "unmatched_acuity", "note", "language", "lists", "rules"};
     const cJSON *root = c->table->tree;
     int64_t version;
     snprintf(c->place, sizeof c->place, "top level");
@@ -327,8 +329,8 @@ static cp_status check_head(compiler *c) {
     if (status == CP_OK && !cJSON_IsNull(reviewed) && !cJSON_IsString(reviewed))
         status = cp_compile_refuse(c, "reviewed_by", reviewed, "null or a name");
     if (status == CP_OK)
-        status = read_level(c, root, "unmatched_acuity", LEAST_UNMATCHED,
-                            &c->table->unmatched_acuity);
+        status =
+            read_level(c, root, "unmatched_acuity", LEAST_UNMATCHED, &c->table->unmatched_acuity);
     return status == CP_OK ? cp_compile_list(c, "rules", cp_json_member(root, "rules")) : status;
 }
 

@@ -98,6 +98,7 @@ static void fold_plural(cp_word *word) {
         cut_end(word, 2);
     } else {
         cut_end(word, 1);
+        word->lost_s = true;
     }
 }
 
@@ -162,6 +163,7 @@ bool cp_word_scanner_next(cp_word_scanner *s, cp_word *word) {
     word->text[0] = '\0';
     word->border = CP_BORDER_NONE;
     word->cut = false;
+    word->lost_s = false;
     while (s->at < s->end) {
         symbol next = next_symbol(s->at, s->end);
         if (next.kind == LETTER || next.kind == DIGIT) {

@@ -22,6 +22,7 @@ typedef struct cp_word {
     size_t n;
     cp_border border; /* before the word */
     bool cut;
+    bool lost_s; /* a final "s" was taken for a plural */
 } cp_word;
 
 typedef struct cp_word_scanner {

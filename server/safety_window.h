@@ -13,15 +13,13 @@
 
 /* A word of the text that is not ignored. */
 typedef struct cp_token {
-    int32_t id, other; /* meanings, see cp_reading */
+    cp_reading read; /* what it may mean */
     uint32_t
         place; /* among all words: a jump of more than one means that ignored words stood between */
-    uint16_t roles;
     uint16_t after;   /* roles of the ignored words that follow it */
     uint8_t border;   /* cp_border before it, ignored words included */
-    bool exact;       /* not a corrected misspelling */
-    bool doubtful;    /* see cp_reading */
     bool is_past;     /* a year that is long over */
+    bool played_down; /* "probably" or the like stands shortly before */
     bool broken;      /* a word that undoes a negation follows */
     bool negated_end; /* a negated occurrence ends here */
 } cp_token;
@@ -29,10 +27,13 @@ typedef struct cp_token {
 typedef struct cp_window {
     const cp_rule_table *table;
     cp_group_set *seen;
+    bool strict; /* see cp_safety_match */
     cp_token tokens[CP_WINDOW_TOKENS];
     size_t n, next; /* next: the first token not yet tried as a start */
     uint32_t place;
     uint8_t border; /* of ignored words since the last token */
+    uint8_t down;   /* so many of the next tokens are played down */
+    cp_match result;
 } cp_window;
 
 /* Whether a negator stands before the token at `start`; the phrase itself is not looked at. */

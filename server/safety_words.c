@@ -104,8 +104,33 @@ static bool fill_index(const cp_vocabulary *v, struct cp_spelling_index *index, 
     return true;
 }
 
+/* Plurals in "-ies" are read as "-y", but a misspelled ending is not: "batterees". So these words
+ * stand in the index with that ending, too. */
+static bool add_ies_forms(cp_vocabulary *v) {
+    for (size_t id = 1, n = v->n; id <= n; id++) {
+        cp_vocabulary_word word = v->words[id];
+        if (!can_be_meant(&word) || word.text[word.n - 1] != 'y' || word.n + 2u >= CP_WORD_CAP)
+            continue;
+        for (size_t more = 1; more <= 2; more++) {
+            cp_word form = {.n = word.n + more};
+            memcpy(form.text, word.text, word.n);
+            memcpy(form.text + word.n - 1, "ies", more + 1);
+            size_t before = v->n;
+            int32_t added = cp_vocabulary_add(v, &form);
+            if (added == CP_WORD_UNKNOWN)
+                return false;
+            if (v->n == before) /* it was there, and keeps its own meaning */
+                continue;
+            v->words[added].meaning = word.meaning;
+            v->words[added].roles = word.roles;
+        }
+    }
+    return true;
+}
+
 bool cp_vocabulary_index_spelling(cp_vocabulary *v) {
-    return fill_index(v, &v->by_first, false) && fill_index(v, &v->by_last, true);
+    return add_ies_forms(v) && fill_index(v, &v->by_first, false) &&
+           fill_index(v, &v->by_last, true);
 }
 
 /* What is left of both words without their common start and end tells the edit. */
@@ -122,14 +147,13 @@ static bool is_one_edit(const cp_word *a, const cp_vocabulary_word *b) {
 }
 
 static void add_candidate(const cp_vocabulary_word *word, cp_reading *reading) {
-    if (reading->id == CP_WORD_UNKNOWN) {
-        reading->id = word->meaning;
-        reading->roles = word->roles & CP_ROLE_IGNORED;
-    } else if (reading->id != word->meaning) {
-        reading->roles = 0;
-        if (reading->other == CP_WORD_UNKNOWN)
-            reading->other = word->meaning;
-    }
+    for (uint8_t i = 0; i < reading->n; i++)
+        if (reading->ids[i] == word->meaning)
+            return;
+    if (reading->n == CP_READING_MAX)
+        return;
+    reading->roles = reading->n == 0 ? word->roles & CP_ROLE_IGNORED : 0;
+    reading->ids[reading->n++] = word->meaning;
 }
 
 static void find_candidates(const cp_vocabulary *v, const struct cp_spelling_index *index,
@@ -142,12 +166,23 @@ static void find_candidates(const cp_vocabulary *v, const struct cp_spelling_ind
     }
 }
 
-static cp_reading correct(const cp_vocabulary *v, const cp_word *word) {
-    cp_reading reading = {.id = CP_WORD_UNKNOWN, .other = CP_WORD_UNKNOWN};
+static void find_both(const cp_vocabulary *v, const cp_word *word, cp_reading *reading) {
     if (word->n < MIN_WRITTEN || !all_letters(word->text, word->n))
-        return reading;
-    find_candidates(v, &v->by_first, word->text[0], word, &reading);
-    find_candidates(v, &v->by_last, word->text[word->n - 1], word, &reading);
+        return;
+    find_candidates(v, &v->by_first, word->text[0], word, reading);
+    find_candidates(v, &v->by_last, word->text[word->n - 1], word, reading);
+}
+
+/* As it is, and as it was written before a final "s" was taken for a plural ("numbnes"). */
+static cp_reading correct(const cp_vocabulary *v, const cp_word *word) {
+    cp_reading reading = {.n = 0};
+    find_both(v, word, &reading);
+    if (word->lost_s && word->n + 1 < CP_WORD_CAP) {
+        cp_word whole = *word;
+        whole.text[whole.n++] = 's';
+        whole.text[whole.n] = '\0';
+        find_both(v, &whole, &reading);
+    }
     return reading;
 }
 
@@ -158,13 +193,13 @@ static bool is_real_but_unused(const cp_vocabulary_word *word, int32_t id) {
 
 cp_reading cp_vocabulary_read(const cp_vocabulary *v, const cp_word *word) {
     if (v->n_slots == 0 || word->cut)
-        return (cp_reading){.id = CP_WORD_UNKNOWN, .other = CP_WORD_UNKNOWN};
+        return (cp_reading){.n = 0};
     int32_t id = v->slots[find_slot(v, word->text, word->n)];
     if (!id)
         return correct(v, word);
     const cp_vocabulary_word *known = &v->words[id];
     if (!is_real_but_unused(known, id))
-        return (cp_reading){.id = known->meaning, .roles = known->roles, .exact = true};
+        return (cp_reading){.ids = {known->meaning}, .n = 1, .roles = known->roles, .exact = true};
     cp_reading reading = correct(v, word);
     reading.doubtful = true;
     reading.roles = 0; /* it is there: it separates what it stands between */

@@ -2,7 +2,8 @@
  *
  * Filled while the rules are compiled, then only read. A word of a query is looked up exactly
  * first; a word that the rules do not know may be a misspelling of one of 5 letters and more that
- * they do: one letter added, missing, changed, or two swapped, anywhere in the word. Two candidates are both kept, because reading a word in either way can only raise the
+ * they do: one letter added, missing, changed, or two swapped, anywhere in the word. All candidates
+ * are kept, up to CP_READING_MAX, because reading a word in one more way can only raise the
  * urgency. A real word that looks like a misspelling ("prison" for "poison", CP_ROLE_KNOWN) is read
  * as the other one only in the company of another word of the same phrase. A corrected word never
  * plays a part in a negation or in history. */
@@ -17,16 +18,18 @@
 
 /* What the rule file's "language" part says about a word; a bit set. */
 enum {
-    CP_ROLE_IGNORED = 1,  /* passed over on both sides: "my", "really" */
-    CP_ROLE_BRIDGE = 2,   /* may stand between a negator and a phrase: "no signs of ..." */
-    CP_ROLE_BREAKER = 4,  /* after a phrase it undoes the negation: "no chest pain is worse" */
-    CP_ROLE_NEGATIVE = 8, /* a phrase with it is never negated: "cant breathe" */
-    CP_ROLE_LINK = 16,    /* carries a negation on: "no chest pain or ..." */
-    CP_ROLE_KNOWN = 32,   /* a real word, hardly somebody's misspelling: "prison" for "poison" */
-    CP_ROLE_NOW = 64,     /* in the same sentence, an event is not history: "and now again" */
-    CP_ROLE_ECHO = 128,   /* even in a sentence beside it: "it feels the same" */
-    CP_ROLE_EVENT = 256,  /* a phrase with it may be history: "stroke" */
-    CP_ROLE_USED = 512,   /* stands in a phrase (not in the file: the compiler sets it) */
+    CP_ROLE_IGNORED = 1,   /* passed over on both sides: "my", "really" */
+    CP_ROLE_BRIDGE = 2,    /* may stand between a negator and a phrase: "no signs of ..." */
+    CP_ROLE_BREAKER = 4,   /* after a phrase it undoes the negation: "no chest pain is worse" */
+    CP_ROLE_NEGATIVE = 8,  /* a phrase with it is never negated: "cant breathe" */
+    CP_ROLE_LINK = 16,     /* carries a negation on: "no chest pain or ..." */
+    CP_ROLE_KNOWN = 32,    /* a real word, hardly somebody's misspelling: "prison" for "poison" */
+    CP_ROLE_NOW = 64,      /* in the same sentence, an event is not history: "and now again" */
+    CP_ROLE_ECHO = 128,    /* even in a sentence beside it: "it feels the same" */
+    CP_ROLE_EVENT = 256,   /* a phrase with it may be history: "stroke" */
+    CP_ROLE_CLAUSE = 1024, /* begins something new: "but" */
+    CP_ROLE_MINIMISER = 2048, /* plays down what follows: "probably" */
+    CP_ROLE_USED = 512,       /* stands in a phrase (not in the file: the compiler sets it) */
 };
 
 typedef struct cp_vocabulary_word {
@@ -50,11 +53,13 @@ typedef struct cp_vocabulary {
     } by_first, by_last;
 } cp_vocabulary;
 
+#define CP_READING_MAX 6
 typedef struct cp_reading {
-    int32_t id, other; /* meanings; `other` is the second candidate of a misspelling, or unknown */
-    uint16_t roles;    /* of the word as written; a corrected word has CP_ROLE_IGNORED at most */
-    bool exact;        /* not a corrected misspelling */
-    bool doubtful;     /* corrected although it is a real word */
+    int32_t ids[CP_READING_MAX]; /* meanings; a misspelling may have several */
+    uint8_t n;                   /* 0: a word that the rules do not know */
+    uint16_t roles; /* of the word as written; a corrected word has CP_ROLE_IGNORED at most */
+    bool exact;     /* not a corrected misspelling */
+    bool doubtful;  /* corrected although it is a real word */
 } cp_reading;
 
 void cp_vocabulary_deinit(cp_vocabulary *v);

@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_PROMPT_BYTES  ((size_t)256 << 10)
-#define LOADING_RETRY_S   5
-#define DRAINING_RETRY_S  10
-#define MAX_RETRY_S       600
+#define MAX_PROMPT_BYTES ((size_t)256 << 10)
+#define LOADING_RETRY_S  5
+#define DRAINING_RETRY_S 10
+#define MAX_RETRY_S      600
 
 struct cp_triage {
     const cp_settings *settings;
@@ -189,9 +189,9 @@ static void answer(job *j, const cp_backend_reply *reply, double queue_ms) {
     cp_log(CP_LOG_INFO, "triage answered", CP_LOG_S("trace_id", j->http->trace_id),
            CP_LOG_S("session_id", j->request.session_id), CP_LOG_I("acuity", verdict.acuity),
            CP_LOG_S("source", cp_acuity_source_name(verdict.source)),
-           CP_LOG_I("red_flags", n_flags),
-           CP_LOG_S("finish_reason", cp_finish_name(reply->finish)), CP_LOG_N("queue_ms", queue_ms),
-           CP_LOG_N("prompt_ms", reply->prompt_ms), CP_LOG_N("generate_ms", reply->generate_ms));
+           CP_LOG_I("red_flags", n_flags), CP_LOG_S("finish_reason", cp_finish_name(reply->finish)),
+           CP_LOG_N("queue_ms", queue_ms), CP_LOG_N("prompt_ms", reply->prompt_ms),
+           CP_LOG_N("generate_ms", reply->generate_ms));
 }
 
 /* What a failed generation means to the client. */

@@ -3,9 +3,10 @@
 #include "tests/test.h"
 
 #include "base/clock.h"
+#include "server/eval_vignettes.h"
 #include "server/safety.h"
 
-#define RULES "data/triage/red_flags.json"
+#define RULES "data/triage/rules.json"
 
 static cp_safety *open_rules(void) {
     cp_error err;
@@ -124,22 +125,41 @@ static void every_rule_is_found_in_plain_words(void **state) {
     cp_safety_close(safety);
 }
 
-static void every_rule_has_two_phrasings_here(void **state) {
+/* The examples in the file are its own test: each must fire its rule, with the patient it names. */
+static void every_example_fires_its_rule(void **state) {
     (void)state;
+    cp_error err;
     cp_safety *safety = open_rules();
     cJSON *file = test_read_json(RULES);
-    const cJSON *rule, *rules = cp_json_member(file, "rules");
+    const cJSON *rule, *example, *rules = cp_json_member(file, "rules");
     assert_int_equal(cp_safety_n_rules(safety), cJSON_GetArraySize(rules));
-    assert_true(cp_safety_n_rules(safety) >= 14);
+    assert_true(cp_safety_n_rules(safety) >= 60);
     cJSON_ArrayForEach(rule, rules) {
-        size_t n = 0;
-        for (size_t i = 0; i < N_POSITIVES; i++)
-            n += strcmp(positives[i].id, cp_json_member(rule, "id")->valuestring) == 0;
-        if (n < 2)
-            fail_msg("%s has %zu phrasings", cp_json_member(rule, "id")->valuestring, n);
+        const char *id = cp_json_member(rule, "id")->valuestring;
+        assert_true(cJSON_GetArraySize(cp_json_member(rule, "examples")) >= 2);
+        cJSON_ArrayForEach(example, cp_json_member(rule, "examples")) {
+            bool plain = cJSON_IsString(example);
+            const char *query = (plain ? example : cp_json_member(example, "query"))->valuestring;
+            cp_patient_record record = {0};
+            if (!plain)
+                assert_cp_ok(cp_eval_record_of(cp_json_member(example, "patient"), &record, &err));
+            cp_patient_facts facts = cp_patient_facts_of(&record, CP_EVAL_TODAY);
+            cp_safety_finding found;
+            cp_safety_check(safety, query, &facts, &found);
+            if (!fires(&found, id))
+                fail_msg("%s does not fire on its example: %s", id, query);
+            cp_eval_record_deinit(&record);
+        }
     }
     cJSON_Delete(file);
     cp_safety_close(safety);
+}
+
+static void no_rule_is_signed_yet(void **state) {
+    (void)state;
+    cJSON *file = test_read_json(RULES);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(file, "reviewed_by")));
+    cJSON_Delete(file);
 }
 
 static void misspelled_and_oddly_written_words_are_read(void **state) {
@@ -172,7 +192,7 @@ static void misspelled_and_oddly_written_words_are_read(void **state) {
 
 /* ---- what must not ---------------------------------------------------------------------- */
 
-static void everyday_complaints_and_plain_negations_fire_nothing(void **state) {
+static void everyday_complaints_and_plain_negations_are_no_warnings(void **state) {
     (void)state;
     static const char *const queries[] = {
         "",
@@ -199,7 +219,7 @@ static void everyday_complaints_and_plain_negations_fire_nothing(void **state) {
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
         cp_safety_finding found = check(safety, queries[i]);
         assert_true(found.n > 0 || found.floor == CP_ACUITY_NONE);
-        if (found.n > 0)
+        if (cp_safety_n_flags(&found) > 0)
             fail_msg("%s fires on: %s", found.rules[0]->id, queries[i]);
     }
     cp_safety_close(safety);
@@ -228,15 +248,17 @@ static void negation_never_reaches_beyond_its_phrase(void **state) {
         "no chest pressure, just pain",
         "chest pain, no",
         "no cant breathe",
-        "had a stroke in 2010",
+        "had a stroke in 2010 and now again",
         "denieed chest pain",
         "no medication helps my chest pain",
         "chest pain not going away",
     };
     cp_safety *safety = open_rules();
-    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++)
-        if (check(safety, queries[i]).n == 0)
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        cp_safety_finding found = check(safety, queries[i]);
+        if (cp_safety_n_flags(&found) == 0)
             fail_msg("nothing fires on: %s", queries[i]);
+    }
     cp_safety_close(safety);
 }
 
@@ -341,7 +363,8 @@ static void the_window_has_no_edge(void **state) {
         cp_strbuf_puts(&text, "no signs of chest pain or shortness of breath.");
         for (size_t i = 0; i < 100; i++)
             cp_strbuf_puts(&text, " word");
-        assert_int_equal(check(safety, cp_strbuf_text(&text)).n, 0);
+        cp_safety_finding negated = check(safety, cp_strbuf_text(&text));
+        assert_int_equal(cp_safety_n_flags(&negated), 0);
         cp_strbuf_truncate(&text, start);
         cp_strbuf_puts(&text, "pain and more pain in chest");
         assert_int_equal(check(safety, cp_strbuf_text(&text)).floor, 2);
@@ -425,13 +448,16 @@ static void levels_combine_to_the_more_urgent(void **state) {
 #define LANGUAGE                                                                                   \
     "{\"ignored\":[\"my\"],\"same_words\":{\"pain\":[\"ache\"]},\"negators\":[\"no\"],"            \
     "\"negation_bridges\":[\"any\"],\"negation_links\":[\"or\"],\"negation_breakers\":[\"but\"],"  \
-    "\"negative_words\":[\"no\"],\"not_misspellings\":[\"prison\"]}"
+    "\"negative_words\":[\"no\"],\"not_misspellings\":[\"prison\"],"                               \
+    "\"clause_words\":[\"but\"],\"minimisers\":[\"just\"],\"history_events\":[\"attack\"],"        \
+    "\"history_ends\":[\"now\"],\"history_echoes\":[\"again\"],\"history_before\":[\"past\"],"     \
+    "\"history_times\":[\"year ago\"]}"
 #define RULE(fields)                                                                               \
     "{\"id\":\"r-1\",\"title\":\"T\",\"acuity\":2,\"disposition\":\"call_emergency\","             \
-    "\"advice\":\"A\",\"source\":\"S\"," fields "}"
+    "\"advice\":\"A\",\"source\":\"S\",\"examples\":[\"a\",\"b\"]," fields "}"
 #define GOOD "\"patterns\":[{\"all\":[[\"chest pain\"]]}]"
 #define FILE_WITH(language, rules)                                                                 \
-    "{\"version\":1,\"reviewed_by\":null,\"language\":" language                                   \
+    "{\"version\":2,\"reviewed_by\":null,\"unmatched_acuity\":3,\"language\":" language            \
     ",\"lists\":{\"l\":[\"a b\"]},\"rules\":[" rules "]}"
 
 static cp_status open_text(const char *text, cp_safety **out, cp_error *err) {
@@ -463,14 +489,41 @@ static void two_words_may_be_meant_by_one_misspelling(void **state) {
     cp_safety_close(safety);
 }
 
-static void short_words_are_corrected_by_swapping_only(void **state) {
+static void one_edit_anywhere_in_a_word_of_five_letters_is_read(void **state) {
     (void)state;
     cp_error err;
     cp_safety *safety = NULL;
+    static const char *const read[] = {"chset", "hcest", "xhest", "chst", "chesst", "hest"};
+    static const char *const unread[] = {"cse", "chxxt", "hcset", "chestxx", "ches7"};
+    char query[64];
     assert_cp_ok(open_text(FILE_WITH(LANGUAGE, RULE(GOOD)), &safety, &err));
-    assert_int_equal(check(safety, "chset pain").n, 1);
-    assert_int_equal(check(safety, "cheat pain").n, 0);
-    assert_int_equal(check(safety, "hcest pain").n, 0);
+    for (size_t i = 0; i < sizeof read / sizeof read[0]; i++) {
+        snprintf(query, sizeof query, "%s pain", read[i]);
+        if (check(safety, query).n != 1)
+            fail_msg("not read: %s", query);
+    }
+    for (size_t i = 0; i < sizeof unread / sizeof unread[0]; i++) {
+        snprintf(query, sizeof query, "%s pain", unread[i]);
+        if (check(safety, query).n != 0)
+            fail_msg("read as chest: %s", query);
+    }
+    assert_int_equal(check(safety, "chest pian").n, 0); /* four letters are not corrected */
+    cp_safety_close(safety);
+}
+
+static void a_real_word_is_a_misspelling_only_in_company(void **state) {
+    (void)state;
+    cp_error err;
+    cp_safety *safety = NULL;
+    assert_cp_ok(open_text(
+        FILE_WITH(
+            LANGUAGE,
+            RULE("\"patterns\":[{\"all\":[[\"poison\",\"rat poison\",\"poison ... tea\"]]}]")),
+        &safety, &err));
+    assert_int_equal(check(safety, "out of prison").n, 0);
+    assert_int_equal(check(safety, "prison serves tea").n, 0);
+    assert_int_equal(check(safety, "ate rat prison").n, 1);
+    assert_int_equal(check(safety, "ate poisn").n, 1);
     cp_safety_close(safety);
 }
 
@@ -478,7 +531,8 @@ static void the_most_urgent_rule_comes_first_wherever_it_stands(void **state) {
     (void)state;
     static const char late[] =
         "{\"id\":\"late\",\"title\":\"t\",\"acuity\":1,\"disposition\":\"call_emergency\","
-        "\"advice\":\"a\",\"source\":\"s\"," GOOD "}";
+        "\"advice\":\"a\",\"source\":\"s\","
+        "\"examples\":[\"a\",\"b\"]," GOOD "}";
     char text[2048];
     cp_error err;
     cp_safety *safety = NULL;
@@ -497,11 +551,12 @@ static void malformed_rules_refuse_the_whole_file(void **state) {
         const char *text, *place, *problem;
     } bad[] = {
         {"{", "rules.json", ""},
-        {"[]", "rules.json", "not an object"},
-        {"{\"version\":2}", "top level", "version"},
-        {"{\"version\":1,\"reviewed_by\":null,\"rules\":[]}", "top level", "rules"},
-        {"{\"version\":1,\"reviewed_by\":5,\"rules\":[1]}", "top level", "reviewed_by"},
-        {"{\"version\":1,\"rulez\":[]}", "top level", "rulez"},
+        {"[]", "rules.json", "object"},
+        {"{\"version\":1}", "top level", "version is 1, expected 2"},
+        {"{\"version\":2,\"reviewed_by\":null,\"unmatched_acuity\":3,\"rules\":[]}", "top level",
+         "rules"},
+        {"{\"version\":2,\"reviewed_by\":5,\"rules\":[1]}", "top level", "reviewed_by"},
+        {"{\"version\":2,\"rulez\":[]}", "top level", "rulez"},
         {FILE_WITH("{}", RULE(GOOD)), "language", "same_words"},
         {FILE_WITH("7", RULE(GOOD)), "language", "object"},
         {FILE_WITH(LANGUAGE, "7"), "rule number 1", "id"},
@@ -511,15 +566,16 @@ static void malformed_rules_refuse_the_whole_file(void **state) {
         {FILE_WITH(LANGUAGE, "{\"id\":\"r-1\",\"acuity\":2}"), "rule r-1", "title"},
         {FILE_WITH(LANGUAGE,
                    "{\"id\":\"x\",\"title\":\"t\",\"acuity\":6,\"disposition\":\"self_care\","
-                   "\"advice\":\"a\",\"source\":\"s\"," GOOD "}"),
-         "rule x", "acuity"},
+                   "\"advice\":\"a\",\"source\":\"s\",\"examples\":[\"a\",\"b\"]," GOOD "}"),
+         "rule x", "acuity is 6, expected a whole number from 1 to 5"},
         {FILE_WITH(LANGUAGE,
                    "{\"id\":\"x\",\"title\":\"t\",\"acuity\":1,\"disposition\":\"self_care\","
-                   "\"advice\":\"a\",\"source\":\"s\"," GOOD "}"),
-         "rule x", "less urgent"},
-        {FILE_WITH(LANGUAGE, "{\"id\":\"x\",\"title\":\"t\",\"acuity\":1,\"disposition\":\"pray\","
-                             "\"advice\":\"a\",\"source\":\"s\"," GOOD "}"),
-         "rule x", "pray"},
+                   "\"advice\":\"a\",\"source\":\"s\",\"examples\":[\"a\",\"b\"]," GOOD "}"),
+         "rule x", "no less urgent than acuity 1"},
+        {FILE_WITH(LANGUAGE,
+                   "{\"id\":\"x\",\"title\":\"t\",\"acuity\":1,\"disposition\":\"pray\","
+                   "\"advice\":\"a\",\"source\":\"s\",\"examples\":[\"a\",\"b\"]," GOOD "}"),
+         "rule x", "disposition is \"pray\", expected call_emergency"},
         {FILE_WITH(LANGUAGE, RULE("\"patterns\":[]")), "rule r-1", "patterns"},
         {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{}]")), "rule r-1", "all"},
         {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[]]}]")), "rule r-1", "group"},
@@ -528,9 +584,12 @@ static void malformed_rules_refuse_the_whole_file(void **state) {
         {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"@nolist\"]]}]")), "rule r-1",
          "@nolist"},
         {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"my\"]]}]")), "rule r-1", "ignored"},
-        {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"... pain\"]]}]")), "rule r-1", "gap"},
-        {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"pain ...\"]]}]")), "rule r-1", "gap"},
-        {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"\"]]}]")), "rule r-1", "no words"},
+        {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"... pain\"]]}]")), "rule r-1",
+         "a gap"},
+        {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"pain ...\"]]}]")), "rule r-1",
+         "a gap"},
+        {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"\"]]}]")), "rule r-1",
+         "words that are not ignored"},
         {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"d\xc3\xa9j\xc3\xa0\"]]}]")),
          "rule r-1", "ASCII"},
         {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"a b c d e f g h i j k l m\"]]}]")),
@@ -552,7 +611,24 @@ static void malformed_rules_refuse_the_whole_file(void **state) {
         {FILE_WITH(
              LANGUAGE,
              RULE("\"patterns\":[{\"all\":[[\"a\"]],\"when\":{\"min_age\":9,\"max_age\":3}}]")),
-         "rule r-1", "above"},
+         "rule r-1", "not above"},
+        {"{\"version\":2,\"reviewed_by\":null,\"rules\":[1]}", "top level",
+         "unmatched_acuity is missing, expected a whole number from 1 to 3"},
+        {"{\"version\":2,\"reviewed_by\":null,\"unmatched_acuity\":4,\"rules\":[1]}", "top level",
+         "unmatched_acuity is 4"},
+        {FILE_WITH(LANGUAGE, RULE("\"patterns\":[{\"all\":[[\"a\"]],\"when\":{\"medication\":"
+                                  "\"warfarin\"}}]")),
+         "rule r-1", "medication is \"warfarin\", expected a list"},
+        {FILE_WITH(LANGUAGE,
+                   RULE("\"patterns\":[{\"all\":[[\"a\"]],\"when\":{\"allergy\":[\"@no\"]}}]")),
+         "rule r-1", "allergy is \"@no\", expected the name of a list"},
+        {FILE_WITH(LANGUAGE,
+                   RULE("\"patterns\":[{\"all\":[[\"a\"]],\"when\":{\"condition\":[7]}}]")),
+         "rule r-1", "condition is 7, expected a string"},
+        {FILE_WITH(LANGUAGE, "{\"id\":\"x\",\"title\":\"t\",\"acuity\":3,\"disposition\":"
+                             "\"same_day_care\",\"advice\":\"a\",\"source\":\"s\","
+                             "\"examples\":[\"a\"]," GOOD "}"),
+         "rule x", "examples is a list, expected at least two"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cp_error err = {0};
@@ -623,9 +699,10 @@ static void late_allocation_faults_refuse_the_file_cleanly(void **state) {
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_rule_is_found_in_plain_words),
-    cmocka_unit_test(every_rule_has_two_phrasings_here),
+    cmocka_unit_test(every_example_fires_its_rule),
+    cmocka_unit_test(no_rule_is_signed_yet),
     cmocka_unit_test(misspelled_and_oddly_written_words_are_read),
-    cmocka_unit_test(everyday_complaints_and_plain_negations_fire_nothing),
+    cmocka_unit_test(everyday_complaints_and_plain_negations_are_no_warnings),
     cmocka_unit_test(negation_never_reaches_beyond_its_phrase),
     cmocka_unit_test(playing_down_never_lowers),
     cmocka_unit_test(added_sentences_never_raise_the_floor_number),
@@ -637,7 +714,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(levels_combine_to_the_more_urgent),
     cmocka_unit_test(the_smallest_good_file_opens),
     cmocka_unit_test(two_words_may_be_meant_by_one_misspelling),
-    cmocka_unit_test(short_words_are_corrected_by_swapping_only),
+    cmocka_unit_test(one_edit_anywhere_in_a_word_of_five_letters_is_read),
+    cmocka_unit_test(a_real_word_is_a_misspelling_only_in_company),
     cmocka_unit_test(the_most_urgent_rule_comes_first_wherever_it_stands),
     cmocka_unit_test(malformed_rules_refuse_the_whole_file),
     cmocka_unit_test(a_missing_file_is_refused),

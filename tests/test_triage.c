@@ -296,7 +296,7 @@ static void check_floor(cp_str text, int floor, uint64_t at_seed) {
     const cJSON *response = cJSON_GetObjectItemCaseSensitive(object, "response");
     if (floor > 0 && (!cJSON_IsNumber(acuity) || acuity->valueint > floor || acuity->valueint < 1))
         fail_msg("seed %llu: the floor %d was left", (unsigned long long)at_seed, floor);
-    if (floor > 0)
+    if (floor > 0 && floor <= CP_ACUITY_LEAST_FLAG)
         assert_non_null(strstr(response->valuestring, "Do this now."));
     assert_true(strlen(response->valuestring) > 0);
     assert_null(strstr(response->valuestring, "<|im_end|>"));
