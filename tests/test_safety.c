@@ -214,6 +214,17 @@ static void everyday_complaints_and_plain_negations_are_no_warnings(void **state
         "can't see the doctor before the end of the week",
         "I have had this cough for days, no fever",
         "is it ok to take my tablets with milk",
+        "I took my pill at 10 as usual",
+        "what are your opening hours",
+        "my daughter needs her second vaccine",
+        "I ate fish yesterday and it was lovely",
+        "can you change my appointment to 10 on Monday",
+        "we hit the road tomorrow, do we need travel vaccines",
+        "my son has a runny nose",
+        "a wart on my finger",
+        "hay fever again, which tablet is best",
+        "I would like a copy of my blood test",
+        "My sister had a stroke in 2009. I need a refill of my blood pressure tablets.",
     };
     cp_safety *safety = open_rules();
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
