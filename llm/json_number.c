@@ -1,5 +1,6 @@
 #include "llm/json_number.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,28 +160,92 @@ bool cp_number_is_final(const cp_number_range *r, const cp_number_place *p) {
 /* ---- closing ----------------------------------------------------------------------------------
  */
 
-/* The next byte on a short way to a number in the range: one that ends there, else the first that
- * is legal. */
-static unsigned char closing_byte(const cp_number_range *r, const cp_number_place *p) {
-    static const char bytes[] = "0123456789.-";
-    unsigned char legal = 0;
-    for (const char *at = bytes; *at; at++) {
-        cp_number_place next = *p;
-        if (!cp_number_step(r, &next, (unsigned char)*at))
-            continue;
-        if (cp_number_is_final(r, &next))
-            return (unsigned char)*at;
-        if (!legal)
-            legal = (unsigned char)*at;
-    }
-    return legal;
+/* A number of `n_whole` digits before the point and `n_fraction` after it. */
+typedef struct ending {
+    cp_wide magnitude; /* in units */
+    unsigned n_whole, n_fraction;
+    bool negative;
+    unsigned n_bytes; /* more than the place has; UINT_MAX: none found */
+} ending;
+
+/* The least magnitude in first..last and in the range that has n_fraction decimals, -1 for none. */
+static cp_wide least_in(const cp_number_range *r, bool negative, cp_wide first, cp_wide last,
+                        unsigned n_fraction) {
+    cp_wide lo = negative ? -r->hi : r->lo, hi = negative ? -r->lo : r->hi;
+    cp_wide grid = r->integer ? 1 : power_of_ten(FRACTION_DIGITS - n_fraction);
+    cp_wide least = negative ? 1 : 0;
+    lo = lo > least ? lo : least;
+    lo = lo > first ? lo : first;
+    hi = hi < last ? hi : last;
+    lo = (lo + grid - 1) / grid * grid;
+    return lo <= hi ? lo : -1;
 }
 
-void cp_number_close(const cp_number_range *r, cp_number_place place, cp_strbuf *out) {
-    while (!cp_number_is_final(r, &place)) {
-        unsigned char byte = closing_byte(r, &place);
-        if (!cp_number_step(r, &place, byte))
-            return; /* cannot be: every place has a continuation */
-        cp_strbuf_putc(out, (char)byte);
+/* Tries the numbers in first..last with the fewest decimals. `before` bytes more come before the
+ * decimals (and their point, when the place has none yet). */
+static void try_decimals(const cp_number_range *r, const cp_number_place *p, cp_wide first,
+                         cp_wide last, unsigned before, ending candidate, ending *best) {
+    unsigned most = r->integer ? 0 : FRACTION_DIGITS;
+    unsigned n = p->phase == CP_NUMBER_POINT ? 1 : p->n_fraction;
+    for (; n <= most; n++) {
+        candidate.magnitude = least_in(r, candidate.negative, first, last, n);
+        if (candidate.magnitude < 0)
+            continue;
+        candidate.n_fraction = n;
+        candidate.n_bytes = before + n - p->n_fraction + (p->phase <= CP_NUMBER_WHOLE && n > 0);
+        if (candidate.n_bytes < best->n_bytes)
+            *best = candidate;
+        return;
     }
+}
+
+/* Tries all numbers of digits before the point. */
+static void try_wholes(const cp_number_range *r, const cp_number_place *p, bool negative,
+                       ending *best) {
+    unsigned most = r->integer ? INTEGER_DIGITS : WHOLE_DIGITS;
+    unsigned sign = negative && p->phase == CP_NUMBER_START;
+    for (unsigned n = p->n_whole ? p->n_whole : 1; n <= most; n++) {
+        cp_wide power = power_of_ten(n - p->n_whole);
+        cp_wide first = p->n_whole ? p->whole * power : n == 1 ? 0 : power / 10;
+        cp_wide next = p->n_whole ? (p->whole + (cp_wide)1) * power : power;
+        ending candidate = {.n_whole = n, .negative = negative};
+        try_decimals(r, p, first * scale(r), next * scale(r) - 1, sign + n - p->n_whole, candidate,
+                     best);
+        if (p->n_whole > 0 && p->whole == 0)
+            return;
+    }
+}
+
+/* The last n of the n_all lowest decimal digits of a number. */
+static void put_digits(cp_wide value, unsigned n_all, unsigned n, cp_strbuf *out) {
+    cp_wide power = power_of_ten(n_all);
+    for (unsigned i = 0; i < n_all; i++) {
+        power /= 10;
+        if (i >= n_all - n)
+            cp_strbuf_putc(out, (char)('0' + (int)(value / power % 10)));
+    }
+}
+
+void cp_number_close(const cp_number_range *r, cp_number_place p, cp_strbuf *out) {
+    ending best = {.n_bytes = UINT_MAX};
+    if (p.phase > CP_NUMBER_WHOLE) {
+        cp_wide first = magnitude(r, &p);
+        ending candidate = {.n_whole = p.n_whole, .negative = p.negative};
+        try_decimals(r, &p, first, first + power_of_ten(FRACTION_DIGITS - p.n_fraction) - 1, 0,
+                     candidate, &best);
+    } else {
+        try_wholes(r, &p, p.negative, &best);
+        if (p.phase == CP_NUMBER_START)
+            try_wholes(r, &p, true, &best);
+    }
+    if (best.n_bytes == UINT_MAX)
+        return; /* cannot be: every place has a continuation */
+    if (best.negative && p.phase == CP_NUMBER_START)
+        cp_strbuf_putc(out, '-');
+    put_digits(best.magnitude / scale(r), best.n_whole, best.n_whole - p.n_whole, out);
+    if (p.phase <= CP_NUMBER_WHOLE && best.n_fraction > 0)
+        cp_strbuf_putc(out, '.');
+    if (best.n_fraction > 0)
+        put_digits(best.magnitude % scale(r) / power_of_ten(FRACTION_DIGITS - best.n_fraction),
+                   best.n_fraction, best.n_fraction - p.n_fraction, out);
 }

@@ -43,7 +43,7 @@ bool cp_number_range_set(cp_number_range *range, bool integer, double lo, bool l
 bool cp_number_step(const cp_number_range *range, cp_number_place *place, unsigned char byte);
 /* The bytes so far are a number in the range. */
 bool cp_number_is_final(const cp_number_range *range, const cp_number_place *place);
-/* Appends the few bytes that make the number final. */
+/* Appends the fewest bytes that make the number final. */
 void cp_number_close(const cp_number_range *range, cp_number_place place, cp_strbuf *out);
 
 #endif

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_TEXT_BYTES ((size_t)1 << 20) /* names and shortest texts; both are bounded by others   \
-                                          */
+#define MAX_TEXT_BYTES                                                                             \
+    ((size_t)1 << 20) /* names and shortest texts; both are bounded by others                      \
+                       */
 
 /* ---- building ---------------------------------------------------------------------------------
  */

@@ -431,6 +431,33 @@ static void number_ranges_are_exact(void **state) {
     }
 }
 
+static void the_shortest_document_is_known(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"{\"type\":\"integer\",\"minimum\":20,\"maximum\":250}", "20"},
+        {"{\"type\":\"number\",\"minimum\":-5.5,\"maximum\":-0.5}", "-1"},
+        {"{\"type\":\"number\",\"minimum\":0.25,\"maximum\":0.26}", "0.25"},
+        {"{\"type\":\"integer\",\"minimum\":123456}", "123456"},
+        {"{\"enum\":[\"category\",\"cat\",1234567]}", "\"cat\""},
+        {"{\"type\":[\"integer\",\"null\"]}", "null"},
+        {"{\"type\":\"array\",\"items\":{\"type\":\"boolean\"},\"minItems\":2}", "[true,true]"},
+        {"{\"properties\":{\"a\":{},\"b\":{\"type\":\"string\",\"minLength\":2}},\"required\":["
+         "\"b\"]}",
+         "{\"b\":\"  \"}"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        cp_schema *schema = compile(pairs[i][0]);
+        cp_json_place place;
+        cp_strbuf text;
+        cp_strbuf_init(&text, 1000);
+        cp_json_begin(schema, &place);
+        cp_json_close(schema, &place, &text);
+        assert_string_equal(cp_strbuf_text(&text), pairs[i][1]);
+        cp_strbuf_deinit(&text);
+        cp_schema_free(schema);
+    }
+}
+
 static void no_allocation_failure_hurts_a_schema(void **state) {
     (void)state;
     static const char text[] =
@@ -461,6 +488,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(hostile_schemas_are_bounded),
     cmocka_unit_test(random_documents_are_valid_wherever_they_are_cut),
     cmocka_unit_test(number_ranges_are_exact),
+    cmocka_unit_test(the_shortest_document_is_known),
     cmocka_unit_test(no_allocation_failure_hurts_a_schema),
 };
 CP_TEST_GROUP(schema, tests)
