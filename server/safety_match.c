@@ -45,15 +45,20 @@ static bool follows(const cp_window *w, size_t at, const int32_t *ids, size_t n,
 
 static void try_phrases(cp_window *w, size_t start, int32_t id, bool negated) {
     const cp_rule_table *table = w->table;
-    size_t end;
+    size_t end = start;
+    bool tried = false, fits = false; /* the words of the phrase at hand, and of its repeats */
     for (uint32_t i = table->phrases_from[id]; i < table->phrases_from[id + 1]; i++) {
         const cp_phrase *phrase = &table->phrases.items[i];
         const int32_t *ids = table->ids + phrase->first_id;
+        tried &= phrase->repeats;
         bool company = phrase->n > 1 && phrase->n == phrase->n_words;
         if (!negated && cp_group_set_has(w->seen, phrase->group))
             continue; /* one more occurrence tells nothing new */
-        if (!means(w, &w->tokens[start], id, company) ||
-            !follows(w, start + 1, ids + 1, phrase->n - 1u, company, &end))
+        if (!tried)
+            fits = means(w, &w->tokens[start], id, company) &&
+                   follows(w, start + 1, ids + 1, phrase->n - 1u, company, &end);
+        tried = true;
+        if (!fits)
             continue;
         if (negated && !phrase->never_negated && cp_window_can_be_negated(w, start, end)) {
             w->tokens[end - 1].negated_end = true;

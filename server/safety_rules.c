@@ -270,6 +270,27 @@ static void sort_rules(cp_rule_table *t) {
     }
 }
 
+static int compare_phrases(const void *a, const void *b, void *ids) {
+    const cp_phrase *x = a, *y = b;
+    if (x->n != y->n)
+        return x->n < y->n ? -1 : 1;
+    const int32_t *first = ids;
+    return memcmp(first + x->first_id, first + y->first_id, x->n * sizeof *first);
+}
+
+/* Lists stand in many rules, so phrases do, too: within the phrases of each first word equal ones
+ * come together, and are looked for once. */
+static void join_equal_phrases(cp_rule_table *t) {
+    for (size_t id = 1; id <= t->words.n; id++) {
+        uint32_t from = t->phrases_from[id], to = t->phrases_from[id + 1];
+        qsort_r(t->phrases.items + from, to - from, sizeof *t->phrases.items, compare_phrases,
+                t->ids);
+        for (uint32_t i = from + 1; i < to; i++)
+            t->phrases.items[i].repeats =
+                compare_phrases(&t->phrases.items[i - 1], &t->phrases.items[i], t->ids) == 0;
+    }
+}
+
 /* Puts the phrases in the order of their first words, and notes where each word's begin. */
 static cp_status index_phrases(compiler *c) {
     cp_rule_table *t = c->table;
@@ -293,6 +314,7 @@ static cp_status index_phrases(compiler *c) {
     t->phrases_from[0] = 0;
     free(t->phrases.items);
     t->phrases.items = sorted;
+    join_equal_phrases(t);
     return CP_OK;
 }
 

@@ -24,6 +24,7 @@ typedef struct cp_phrase {
     uint8_t n, n_words;  /* ids; words among them */
     bool never_negated;  /* it holds a negative word itself */
     bool may_be_history; /* it holds the name of an event: "stroke" */
+    bool repeats;        /* the same words as the phrase before it, for another group */
 } cp_phrase;
 
 typedef struct cp_phrase_list {
