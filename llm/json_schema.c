@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_TEXT_BYTES                                                                             \
-    ((size_t)1 << 20) /* names and shortest texts; both are bounded by others                      \
-                       */
+/* Of names and shortest texts. */
+#define MAX_TEXT_BYTES ((size_t)1 << 20)
 
 /* ---- building ---------------------------------------------------------------------------------
  */
@@ -42,46 +41,46 @@ cp_status cp_schema_add_text(cp_schema *s, cp_str text, cp_schema_text *out, cp_
     return cp_strbuf_check(&s->text, "schema", err);
 }
 
-/* A new trie node, 0 when there is no room. */
-static uint32_t add_trie_node(cp_schema *s, unsigned char byte, cp_error *err) {
-    if (s->n_literals == CP_SCHEMA_MAX_LITERALS) {
-        (void)cp_error_set(err, CP_ERR_LIMIT, "schema: more than %d bytes of enum values",
-                           CP_SCHEMA_MAX_LITERALS);
-        return 0;
-    }
-    if (!cp_grow((void **)&s->literals, &s->cap_literals, s->n_literals + 1, sizeof *s->literals)) {
-        (void)cp_error_no_memory(err, "schema");
-        return 0;
-    }
+static cp_status add_trie_node(cp_schema *s, unsigned char byte, uint32_t *out, cp_error *err) {
+    if (s->n_literals == CP_SCHEMA_MAX_LITERALS)
+        return cp_error_set(err, CP_ERR_LIMIT, "schema: more than %d bytes of enum values",
+                            CP_SCHEMA_MAX_LITERALS);
+    if (!cp_grow((void **)&s->literals, &s->cap_literals, s->n_literals + 1, sizeof *s->literals))
+        return cp_error_no_memory(err, "schema");
     s->literals[s->n_literals] = (cp_literal){.byte = byte};
-    return (uint32_t)s->n_literals++;
+    *out = (uint32_t)s->n_literals++;
+    return CP_OK;
 }
 
-/* The child of a trie node for a byte, made if there is none; 0 when there is no room. */
-static uint32_t child_for(cp_schema *s, uint32_t parent, unsigned char byte, cp_error *err) {
+/* *at becomes its child for a byte, made if there is none. */
+static cp_status descend(cp_schema *s, uint32_t *at, unsigned char byte, cp_error *err) {
+    uint32_t parent = *at, made = 0;
     for (uint32_t c = s->literals[parent].child; c; c = s->literals[c].sibling)
-        if (s->literals[c].byte == byte)
-            return c;
-    uint32_t made = add_trie_node(s, byte, err);
-    if (made) {
-        s->literals[made].sibling = s->literals[parent].child;
-        s->literals[parent].child = made;
-    }
-    return made;
+        if (s->literals[c].byte == byte) {
+            *at = c;
+            return CP_OK;
+        }
+    cp_status status = add_trie_node(s, byte, &made, err);
+    if (status != CP_OK)
+        return status;
+    s->literals[made].sibling = s->literals[parent].child;
+    s->literals[parent].child = made;
+    *at = made;
+    return CP_OK;
 }
 
 cp_status cp_schema_add_literal(cp_schema *s, uint16_t node, cp_str text, cp_error *err) {
-    cp_error local;
-    cp_error *sentence = err ? err : &local;
+    cp_status status = CP_OK;
     uint32_t at = s->nodes[node].literals;
-    if (!at)
-        at = s->nodes[node].literals = add_trie_node(s, 0, sentence);
-    for (size_t i = 0; i < text.n && at; i++)
-        at = child_for(s, at, (unsigned char)text.data[i], sentence);
-    if (!at)
-        return sentence->status;
-    s->literals[at].is_end = true;
-    return CP_OK;
+    if (!at) {
+        status = add_trie_node(s, 0, &at, err);
+        s->nodes[node].literals = at;
+    }
+    for (size_t i = 0; i < text.n && status == CP_OK; i++)
+        status = descend(s, &at, (unsigned char)text.data[i], err);
+    if (status == CP_OK)
+        s->literals[at].is_end = true;
+    return status;
 }
 
 /* Any JSON value, its elements and members again. */
@@ -101,18 +100,17 @@ static cp_status fill_any(cp_schema *s, cp_error *err) {
 
 cp_status cp_schema_new(cp_schema **out, cp_error *err) {
     uint16_t any;
+    uint32_t nobody;
     *out = NULL;
     cp_schema *s = calloc(1, sizeof *s);
     if (!s)
         return cp_error_no_memory(err, "schema");
     cp_strbuf_init(&s->text, MAX_TEXT_BYTES);
-    cp_error local;
-    cp_error *sentence = err ? err : &local;
-    cp_status status = add_trie_node(s, 0, sentence) == 0 && s->n_literals == 0
-                           ? sentence->status
-                           : cp_schema_add_node(s, &any, sentence);
+    cp_status status = add_trie_node(s, 0, &nobody, err);
     if (status == CP_OK)
-        status = fill_any(s, sentence);
+        status = cp_schema_add_node(s, &any, err);
+    if (status == CP_OK)
+        status = fill_any(s, err);
     if (status == CP_OK)
         *out = s;
     else

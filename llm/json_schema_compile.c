@@ -41,7 +41,7 @@ static cp_status claim(compiler *c, const cp_subschema *sub, uint16_t node, int 
 }
 
 static cp_status compile_string(compiler *c, const cp_subschema *sub, uint16_t node) {
-    uint32_t least, most;
+    uint32_t least = 0, most = UINT32_MAX;
     cp_status status = claim(c, sub, node, CP_KIND_STRING);
     if (status == CP_OK)
         status = cp_subschema_count(sub, CP_KEY_MIN_LENGTH, 0, &least, c->err);
@@ -73,8 +73,8 @@ static cp_status read_bounds(compiler *c, const cp_subschema *sub, double sign,
 }
 
 static cp_status compile_number(compiler *c, const cp_subschema *sub, uint16_t node, bool integer) {
-    double lo, hi;
-    bool lo_exclusive, hi_exclusive;
+    double lo = 0, hi = 0;
+    bool lo_exclusive = false, hi_exclusive = false;
     cp_status status = claim(c, sub, node, CP_KIND_NUMBER);
     if (status == CP_OK)
         status =
@@ -102,7 +102,7 @@ static cp_status enter(compiler *c, const cp_subschema *sub) {
 }
 
 static cp_status compile_array(compiler *c, const cp_subschema *sub, uint16_t node) {
-    uint32_t least, most;
+    uint32_t least = 0, most = UINT32_MAX;
     uint16_t items = CP_NODE_ANY;
     cp_status status = claim(c, sub, node, CP_KIND_ARRAY);
     if (status == CP_OK)
