@@ -20,7 +20,7 @@
 #define CP_SCHEMA_MAX_NAME     256   /* bytes of a property's name as JSON text */
 #define CP_SCHEMA_MAX_ENUM     1024  /* values of one enum */
 #define CP_SCHEMA_MAX_LITERALS 65536 /* bytes of all enums */
-#define CP_SCHEMA_MAX_SHORTEST 16384 /* bytes of the shortest document */
+#define CP_SCHEMA_MAX_SHORTEST 4096  /* bytes of the shortest document */
 #define CP_SCHEMA_MAX_COUNT    1000000000
 
 enum { CP_KIND_STRING = 1, CP_KIND_NUMBER = 2, CP_KIND_OBJECT = 4, CP_KIND_ARRAY = 8 };

@@ -101,6 +101,7 @@ static answer write_answer(fixture *f, const cp_schema *schema, cp_arm arm, size
         a.last = turn.kind;
         if (turn.kind == CP_TURN_DRAW) {
             cp_accept result;
+            assert_true(left > 0);
             int32_t id = cp_sampler_next_allowed(f->sampler, some_logits(f), turn.mask);
             assert_true(cp_bit_get(turn.mask, id));
             assert_cp_ok(cp_constraint_accept(&c, f->masks, id, left - 1, &result, &err));
