@@ -2,11 +2,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define MAX_HEADER_BYTES ((size_t)100000000)
 #define ALIGNMENT        64 /* of the data, so that rows start on cache lines when their sizes allow */
+/* The file is written in aligned pieces of this size, a large page: then the kernel can keep it in
+ * large pages and map it so, which reads 10 to 15% faster (docs/performance.md). */
+#define WRITE_BYTES ((size_t)2 << 20)
 
 void cp_safetensors_writer_init(cp_safetensors_writer *w) {
     *w = (cp_safetensors_writer){0};
@@ -23,6 +27,7 @@ void cp_safetensors_writer_deinit(cp_safetensors_writer *w) {
         fclose(w->file);
         unlink(w->temporary);
     }
+    free(w->buffer);
     cp_strbuf_deinit(&w->header);
 }
 
@@ -84,6 +89,10 @@ cp_status cp_safetensors_writer_begin(cp_safetensors_writer *w, const char *path
     w->file = fopen(w->temporary, "wbe");
     if (!w->file)
         return failed(w, "create", err);
+    w->buffer = malloc(WRITE_BYTES); /* glibc takes the size only with a buffer of ours */
+    if (!w->buffer)
+        return cp_error_no_memory(err, path);
+    setvbuf(w->file, w->buffer, _IOFBF, WRITE_BYTES);
     unsigned char length[8];
     for (unsigned i = 0; i < sizeof length; i++)
         length[i] = (unsigned char)((uint64_t)w->header.n >> 8 * i);

@@ -22,6 +22,7 @@ typedef struct cp_safetensors_writer {
     uint64_t announced_bytes, written_bytes;
     size_t blank_at, blank_n; /* a metadata value that comes last; blank_n 0: none */
     FILE *file;
+    char *buffer; /* the file's, while it is open */
 } cp_safetensors_writer;
 
 void cp_safetensors_writer_init(cp_safetensors_writer *w);

@@ -9,7 +9,12 @@
 #define VECTOR_TOKENS_MAX 4
 /* Rows that are read for one token and, still in the cache, for the next. */
 #define VECTOR_ROWS 32
-#define SHARE_UNIT  16
+#define SHARE_UNIT  CP_TILE_ROWS
+/* Rows a thread takes at a time: few enough that threads end together, enough for a kernel to get
+ * into its stride. Four tiles at least, which the kernels read side by side. */
+#define PIECE_ROWS_LEAST 64
+#define PIECE_ROWS_MOST  256
+#define PIECES_A_THREAD  8
 
 typedef struct job {
     const cp_product_context *context;
@@ -83,12 +88,9 @@ static void run_rows(const job *j, const cp_product *p, size_t begin, size_t end
         by_tiles(j, p, begin, end, j->context->tiles + thread * CP_PRODUCT_TILE_FLOATS);
 }
 
-/* One thread's share of the rows of all products, laid end to end, each rounded up to whole units.
- */
-static void share(void *arg, size_t thread, size_t n_threads) {
-    const job *j = arg;
-    size_t begin, end, first = 0; /* first: where the product begins in the whole */
-    cp_threads_share(j->total_rows, SHARE_UNIT, thread, n_threads, &begin, &end);
+/* Rows [begin, end) of all products, laid end to end, each rounded up to whole units. */
+static void run_piece(const job *j, size_t begin, size_t end, size_t thread) {
+    size_t first = 0; /* where the product begins in the whole */
     for (size_t i = 0; i < j->n; i++) {
         size_t rows = j->products[i].w->rows;
         size_t from = begin > first ? begin - first : 0, to = end > first ? end - first : 0;
@@ -97,6 +99,14 @@ static void share(void *arg, size_t thread, size_t n_threads) {
             run_rows(j, &j->products[i], from, to, thread);
         first += whole_units(rows);
     }
+}
+
+static void share(void *arg, size_t thread, size_t n_threads) {
+    const job *j = arg;
+    size_t begin, end;
+    (void)n_threads;
+    while (cp_threads_take(j->context->threads, thread, &begin, &end))
+        run_piece(j, begin, end, thread);
 }
 
 /* Quantizes one thread's share of the tokens. */
@@ -110,6 +120,12 @@ static void quantize(void *arg, size_t thread, size_t n_threads) {
                               j->quantized.sums + t * n_super * CP_GROUPS_A_SUPER, n_super};
         j->context->kernels->quantize(j->x + t * cols, cols, &one);
     }
+}
+
+static size_t piece_rows(size_t rows, size_t n_threads) {
+    size_t piece = rows / (n_threads * PIECES_A_THREAD) / PIECE_ROWS_LEAST * PIECE_ROWS_LEAST;
+    piece = piece < PIECE_ROWS_LEAST ? PIECE_ROWS_LEAST : piece;
+    return piece < PIECE_ROWS_MOST ? piece : PIECE_ROWS_MOST;
 }
 
 void cp_products_run(const cp_product_context *context, const cp_product *products, size_t n,
@@ -127,5 +143,7 @@ void cp_products_run(const cp_product_context *context, const cp_product *produc
         quantize(&j, 0, 1);
     else if (any_quantized)
         cp_threads_run(context->threads, quantize, &j);
+    cp_threads_divide(context->threads, j.total_rows,
+                      piece_rows(j.total_rows, cp_threads_count(context->threads)));
     cp_threads_run(context->threads, share, &j);
 }

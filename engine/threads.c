@@ -1,5 +1,7 @@
 #include "engine/threads.h"
 
+#include "base/mem.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -15,9 +17,18 @@ typedef struct worker {
     pthread_t handle;
 } worker;
 
+/* What is left of one thread's range: [next, end). next may pass end. Ranges lie on lines of their
+ * own, so taking from one's own disturbs nobody. */
+typedef struct range {
+    _Alignas(CP_CACHE_LINE) atomic_size_t next;
+    size_t end;
+} range;
+
 struct cp_threads {
     size_t n;        /* the caller included */
     worker *workers; /* [n - 1] */
+    range *ranges;   /* [n] */
+    size_t piece;
     cp_task_fn fn;
     void *arg;
     atomic_uint generation; /* a new value starts a job */
@@ -105,12 +116,15 @@ cp_status cp_threads_create(size_t n_threads, cp_threads **out, cp_error *err) {
     *out = NULL;
     cp_threads *t = calloc(1, sizeof *t);
     worker *workers = calloc(n_threads, sizeof *workers);
-    if (!t || !workers) {
+    range *ranges = cp_alloc_aligned(n_threads, sizeof *ranges);
+    if (!t || !workers || !ranges) {
         free(t);
         free(workers);
+        free(ranges);
         return cp_error_no_memory(err, "threads");
     }
     t->workers = workers;
+    t->ranges = ranges;
     t->n = 1;
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->wake, NULL);
@@ -141,6 +155,7 @@ void cp_threads_free(cp_threads *t) {
     pthread_cond_destroy(&t->wake);
     pthread_mutex_destroy(&t->lock);
     free(t->workers);
+    free(t->ranges);
     free(t);
 }
 
@@ -157,4 +172,27 @@ void cp_threads_run(cp_threads *t, cp_task_fn fn, void *arg) {
     fn(arg, 0, t->n);
     if (t->n > 1)
         wait_for_workers(t);
+}
+
+void cp_threads_divide(cp_threads *t, size_t n, size_t piece) {
+    t->piece = piece;
+    for (size_t i = 0; i < t->n; i++) {
+        size_t begin;
+        cp_threads_share(n, piece, i, t->n, &begin, &t->ranges[i].end);
+        atomic_store_explicit(&t->ranges[i].next, begin, memory_order_relaxed);
+    }
+}
+
+bool cp_threads_take(cp_threads *t, size_t thread, size_t *begin, size_t *end) {
+    for (size_t i = 0; i < t->n; i++) {
+        range *r = &t->ranges[(thread + i) % t->n];
+        if (atomic_load_explicit(&r->next, memory_order_relaxed) >= r->end)
+            continue;
+        *begin = atomic_fetch_add_explicit(&r->next, t->piece, memory_order_relaxed);
+        if (*begin < r->end) {
+            *end = r->end - *begin < t->piece ? r->end : *begin + t->piece;
+            return true;
+        }
+    }
+    return false;
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct cp_threads cp_threads;
@@ -18,6 +19,14 @@ cp_status cp_threads_create(size_t n_threads, cp_threads **out, cp_error *err) C
 void cp_threads_free(cp_threads *threads);
 size_t cp_threads_count(const cp_threads *threads);
 void cp_threads_run(cp_threads *threads, cp_task_fn fn, void *arg);
+
+/* Work whose parts take unequal time (memory and neighbours on the machine are not fair): before
+ * the job, n items are cut into one range a thread; within it every thread takes pieces of `piece`
+ * items in order, its own range first and then what others have left. Which pieces there are
+ * depends on n, piece and the number of threads alone; who takes them does not matter. */
+void cp_threads_divide(cp_threads *threads, size_t n, size_t piece);
+/* The next piece, false when none is left. Called by the threads of the job. */
+bool cp_threads_take(cp_threads *threads, size_t thread, size_t *begin, size_t *end);
 
 /* The part of [0, n) that thread `index` takes, in whole multiples of `unit` (but the last). */
 static inline void cp_threads_share(size_t n, size_t unit, size_t index, size_t n_threads,

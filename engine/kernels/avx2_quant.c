@@ -16,6 +16,7 @@
  */
 #include "engine/kernels/avx2_quant.h"
 
+#include "engine/kernels/ahead.h"
 #include "engine/kernels/lanes.h"
 
 #include <immintrin.h>
@@ -37,9 +38,8 @@
 #define GROUP_LINES  8 /* of 4 inputs */
 #define SUPER_LINES  16
 #define FEW_TILES    4
-#define AHEAD_BYTES  4096 /* how far ahead weights are asked for */
-#define FEW_TOKENS   4    /* up to here weights are used from registers */
-#define BLOCK_TOKENS 4    /* 4 tokens x 2 halves: 8 of 16 registers are sums */
+#define FEW_TOKENS   4 /* up to here weights are used from registers */
+#define BLOCK_TOKENS 4 /* 4 tokens x 2 halves: 8 of 16 registers are sums */
 #define CHUNK_SUPERS 8
 #define CHUNK_GROUPS (CHUNK_SUPERS * CP_GROUPS_A_SUPER)
 #define CHUNK_INPUTS (CHUNK_SUPERS * CP_SUPER)
@@ -93,19 +93,6 @@ INLINE __m256i half_mask(size_t rows, size_t h) {
 /* ---- few tokens --------------------------------------------------------------------------------
  */
 
-/* Asks for what stands AHEAD_BYTES behind the line that is being used. One request a line: a
- * superblock's requests at once fill the line buffers, and the arithmetic waits behind them. Into
- * the second cache: it has more buffers than the first. */
-INLINE void ask_ahead(cp_quant quant, const char *super, size_t l) {
-    if (quant == CP_INT8)
-        _mm_prefetch(super + AHEAD_BYTES + l * 64, _MM_HINT_T1);
-    else if (l % 2 == 0)
-        _mm_prefetch(super + AHEAD_BYTES + l / 2 * 64, _MM_HINT_T1);
-    if (l == SUPER_LINES - 1)
-        _mm_prefetch(super + AHEAD_BYTES + cp_quant_super_bytes(quant) - CP_SCALE_BYTES,
-                     _MM_HINT_T1);
-}
-
 /* One line of half h added to the sums of n tokens: 16-bit sums for int4, 32-bit ones for int8. */
 INLINE void few_line(cp_quant quant, const char *super, size_t l, size_t h, const int8_t *x,
                      size_t x_stride, size_t n, __m256i sum[FEW_TOKENS]) {
@@ -122,8 +109,8 @@ INLINE void few_line(cp_quant quant, const char *super, size_t l, size_t h, cons
 }
 
 /* Superblock `s` of one tile times n tokens. */
-INLINE void few_super(cp_quant quant, const char *super, const cp_activations *x, size_t s,
-                      size_t n, __m256 acc[FEW_TOKENS][HALVES]) {
+INLINE void few_super(cp_quant quant, const char *super, const char *ahead, const cp_activations *x,
+                      size_t s, size_t n, __m256 acc[FEW_TOKENS][HALVES]) {
     size_t n_groups = x->n_super * CP_GROUPS_A_SUPER;
     UNROLL for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++) {
         size_t group = s * CP_GROUPS_A_SUPER + g;
@@ -131,7 +118,7 @@ INLINE void few_super(cp_quant quant, const char *super, const cp_activations *x
         UNROLL for (size_t h = 0; h < HALVES; h++) UNROLL for (size_t t = 0; t < n; t++) sum[h][t] =
             _mm256_setzero_si256();
         UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
-            ask_ahead(quant, super, g * GROUP_LINES + l);
+            cp_ask_ahead(quant, ahead, g * GROUP_LINES + l);
             UNROLL for (size_t h = 0; h < HALVES; h++)
                 few_line(quant, super, g * GROUP_LINES + l, h, x->values + group * CP_GROUP + l * 4,
                          n_groups * CP_GROUP, n, sum[h]);
@@ -156,9 +143,12 @@ INLINE void few_tiles(cp_quant quant, const char *tile, size_t tiles, size_t row
     __m256 acc[FEW_TILES][FEW_TOKENS][HALVES];
     UNROLL for (size_t i = 0; i < tiles; i++) UNROLL for (size_t t = 0; t < n; t++) acc[i][t][0] =
         acc[i][t][1] = _mm256_setzero_ps();
-    for (size_t s = 0; s < x->n_super; s++)
+    for (size_t s = 0; s < x->n_super; s++) {
+        const char *ahead = cp_ahead(quant, tile, s, x->n_super, tiles);
         UNROLL for (size_t i = 0; i < tiles; i++)
-            few_super(quant, tile + i * tile_bytes + s * super_bytes, x, s, n, acc[i]);
+            few_super(quant, tile + i * tile_bytes + s * super_bytes, ahead + i * tile_bytes, x, s,
+                      n, acc[i]);
+    }
     UNROLL for (size_t i = 0; i < tiles; i++) UNROLL for (size_t t = 0; t < n; t++)
         UNROLL for (size_t h = 0; h < HALVES; h++)
             _mm256_maskstore_ps(out + t * stride + i * CP_TILE_ROWS + h * 8,

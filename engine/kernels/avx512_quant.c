@@ -11,6 +11,7 @@
  */
 #include "engine/kernels/avx512_quant.h"
 
+#include "engine/kernels/ahead.h"
 #include "engine/kernels/lanes.h"
 
 #include <immintrin.h>
@@ -26,8 +27,7 @@
 
 #define FEW_TOKENS   8 /* up to here unpacking to memory costs more than it saves */
 #define FEW_TILES    4
-#define AHEAD_BYTES  4096 /* how far ahead weights are asked for */
-#define GROUP_LINES  8    /* of 4 inputs */
+#define GROUP_LINES  8 /* of 4 inputs */
 #define SUPER_LINES  16
 #define TILES        2
 #define BLOCK_TOKENS 7  /* 2 tiles x 7 tokens: 14 integer and 14 float sums, of 32 registers */
@@ -77,22 +77,9 @@ INLINE __mmask16 row_mask(size_t rows) {
 /* ---- few tokens --------------------------------------------------------------------------------
  */
 
-/* Asks for what stands AHEAD_BYTES behind the line that is being used. One request a line: a
- * superblock's requests at once fill the line buffers, and the arithmetic waits behind them. Into
- * the second cache: it has more buffers than the first. */
-INLINE void ask_ahead(cp_quant quant, const char *super, size_t l) {
-    if (quant == CP_INT8)
-        _mm_prefetch(super + AHEAD_BYTES + l * 64, _MM_HINT_T1);
-    else if (l % 2 == 0)
-        _mm_prefetch(super + AHEAD_BYTES + l / 2 * 64, _MM_HINT_T1);
-    if (l == SUPER_LINES - 1)
-        _mm_prefetch(super + AHEAD_BYTES + cp_quant_super_bytes(quant) - CP_SCALE_BYTES,
-                     _MM_HINT_T1);
-}
-
 /* Superblock `s` of one tile times n tokens. */
-INLINE void few_super(cp_quant quant, const char *super, const cp_activations *x, size_t s,
-                      size_t n, __m512 *acc) {
+INLINE void few_super(cp_quant quant, const char *super, const char *ahead, const cp_activations *x,
+                      size_t s, size_t n, __m512 *acc) {
     size_t n_groups = x->n_super * CP_GROUPS_A_SUPER;
     UNROLL for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++) {
         __m512i isum[FEW_TOKENS];
@@ -101,7 +88,7 @@ INLINE void few_super(cp_quant quant, const char *super, const cp_activations *x
             _mm512_set1_epi32(-bias(quant) * x->sums[t * n_groups + group]);
         UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
             __m512i w = weights(quant, super, g * GROUP_LINES + l);
-            ask_ahead(quant, super, g * GROUP_LINES + l);
+            cp_ask_ahead(quant, ahead, g * GROUP_LINES + l);
             UNROLL for (size_t t = 0; t < n; t++) isum[t] = _mm512_dpbusd_epi32(
                 isum[t], w, broadcast4(x->values + (t * n_groups + group) * CP_GROUP + l * 4));
         }
@@ -118,9 +105,12 @@ INLINE void few_tiles(cp_quant quant, const char *tile, size_t tiles, size_t row
     __m512 acc[FEW_TILES][FEW_TOKENS];
     UNROLL for (size_t i = 0; i < tiles; i++) UNROLL for (size_t t = 0; t < n; t++) acc[i][t] =
         _mm512_setzero_ps();
-    for (size_t s = 0; s < x->n_super; s++)
+    for (size_t s = 0; s < x->n_super; s++) {
+        const char *ahead = cp_ahead(quant, tile, s, x->n_super, tiles);
         UNROLL for (size_t i = 0; i < tiles; i++)
-            few_super(quant, tile + i * tile_bytes + s * super_bytes, x, s, n, acc[i]);
+            few_super(quant, tile + i * tile_bytes + s * super_bytes, ahead + i * tile_bytes, x, s,
+                      n, acc[i]);
+    }
     UNROLL for (size_t i = 0; i < tiles; i++) UNROLL for (size_t t = 0; t < n; t++)
         _mm512_mask_storeu_ps(out + t * stride + i * CP_TILE_ROWS,
                               row_mask(rows - i * CP_TILE_ROWS), acc[i][t]);

@@ -1,0 +1,35 @@
+/* Asking for weights before they are needed, when few tokens stream through neighbouring tiles. */
+#ifndef CP_ENGINE_KERNELS_AHEAD_H
+#define CP_ENGINE_KERNELS_AHEAD_H
+
+#include "base/mem.h"
+#include "engine/quant.h"
+
+#define CP_AHEAD_INLINE static inline __attribute__((always_inline))
+/* How far ahead, in superblocks: about 3 KiB. Farther lost up to 10% (int4). */
+#define CP_AHEAD_SUPERS(quant) ((quant) == CP_INT8 ? 3 : 6)
+
+/* What to ask for while superblock `s` of the first of `tiles` neighbouring tiles is used; the
+ * other tiles' are each a tile further. Near a tile's end its stream goes on in the tile of the
+ * next round, not in its neighbour, which is another stream's. */
+CP_AHEAD_INLINE const char *cp_ahead(cp_quant quant, const char *tile, size_t s, size_t n_super,
+                                     size_t tiles) {
+    size_t super_bytes = cp_quant_super_bytes(quant), at = s + CP_AHEAD_SUPERS(quant);
+    if (at >= n_super)
+        at += (tiles - 1) * n_super;
+    return tile + at * super_bytes;
+}
+
+/* Asks for line `l`'s share (0..15, the last also for the scales) of the superblock at `ahead`. One
+ * request a line: a superblock's requests at once fill the line buffers, and the arithmetic waits
+ * behind them. */
+CP_AHEAD_INLINE void cp_ask_ahead(cp_quant quant, const char *ahead, size_t l) {
+    if (quant == CP_INT8)
+        __builtin_prefetch(ahead + l * CP_CACHE_LINE);
+    else if (l % 2 == 0)
+        __builtin_prefetch(ahead + l / 2 * CP_CACHE_LINE);
+    if (l == CP_SUPER / 4 - 1)
+        __builtin_prefetch(ahead + cp_quant_super_bytes(quant) - CP_SCALE_BYTES);
+}
+
+#endif
