@@ -94,8 +94,7 @@ test: deps ## build and run all tests (NAME=pattern for some)
 eval: deps ## score the rules on the vignettes: build/eval/report.html, report.json; fails when they miss
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
 	@mkdir -p build/eval
-	$(Q)env -u LLM_MODE $(BUILD)/carepath eval --json > build/eval/report.json
-	$(Q)env -u LLM_MODE $(BUILD)/carepath eval --html build/eval/report.html
+	$(Q)env -u LLM_MODE $(BUILD)/carepath eval --json --html build/eval/report.html > build/eval/report.json
 
 test-arm64: ## cross-build for 64-bit ARM, test under qemu, compare with this machine
 	$(Q)sh tests/tools/arm64.sh $(filter lib%,$(DEB_PACKAGES))

@@ -2,6 +2,7 @@
  */
 #include "bench/speed_report.h"
 
+#include "base/html.h"
 #include "base/mem.h"
 #include "bench/svg_chart.h"
 
@@ -75,7 +76,7 @@ static const char *model_label(const cp_speed_result *m, char out[LABEL_CAP]) {
 
 static void put_escaped(cp_strbuf *out, const char *before, const char *text, const char *after) {
     cp_strbuf_puts(out, before);
-    cp_svg_escape(out, text);
+    cp_html_escape(out, text);
     cp_strbuf_puts(out, after);
 }
 

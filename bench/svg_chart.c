@@ -1,5 +1,7 @@
 #include "bench/svg_chart.h"
 
+#include "base/html.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,30 +19,6 @@
 #define PLOT_TOP   22.0
 #define PLOT_H     190.0
 #define LEGEND_H   18.0
-
-void cp_svg_escape(cp_strbuf *out, const char *text) {
-    for (; *text; text++)
-        switch (*text) {
-        case '&':
-            cp_strbuf_puts(out, "&amp;");
-            break;
-        case '<':
-            cp_strbuf_puts(out, "&lt;");
-            break;
-        case '>':
-            cp_strbuf_puts(out, "&gt;");
-            break;
-        case '"':
-            cp_strbuf_puts(out, "&quot;");
-            break;
-        case '\'':
-            cp_strbuf_puts(out, "&#39;");
-            break;
-        default:
-            if ((unsigned char)*text >= ' ')
-                cp_strbuf_putc(out, *text);
-        }
-}
 
 /* A round distance (1, 2 or 5 times a power of ten) that cuts 0..largest into about four. */
 static double tick_step(double largest) {
@@ -65,7 +43,7 @@ static void put_text(cp_strbuf *out, double x, double y, const char *css, const 
                      const char *text) {
     cp_strbuf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"%s\" text-anchor=\"%s\">", x, y, css,
                      anchor);
-    cp_svg_escape(out, text);
+    cp_html_escape(out, text);
     cp_strbuf_puts(out, "</text>\n");
 }
 
@@ -79,14 +57,14 @@ static void open_svg(cp_strbuf *out, const char *title, double height) {
                      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" "
                      "role=\"img\" aria-label=\"",
                      WIDTH, height);
-    cp_svg_escape(out, title);
+    cp_html_escape(out, title);
     cp_strbuf_puts(out, "\">\n");
 }
 
 /* What one reads when pointing at a mark: label, median and range. */
 static void put_hint(cp_strbuf *out, const char *label, const cp_spread *v, const char *unit) {
     cp_strbuf_puts(out, "<title>");
-    cp_svg_escape(out, label);
+    cp_html_escape(out, label);
     cp_strbuf_puts(out, ": ");
     put_number(out, v->median);
     if (v->min < v->max) {
@@ -97,7 +75,7 @@ static void put_hint(cp_strbuf *out, const char *label, const cp_spread *v, cons
         cp_strbuf_puts(out, ")");
     }
     cp_strbuf_putc(out, ' ');
-    cp_svg_escape(out, unit);
+    cp_html_escape(out, unit);
     cp_strbuf_puts(out, "</title>");
 }
 
@@ -140,7 +118,7 @@ static void put_value(cp_strbuf *out, const cp_chart_bar *bar, double y) {
     put_number(out, bar->value.median);
     if (bar->remark) {
         cp_strbuf_puts(out, " <tspan class=\"remark\">");
-        cp_svg_escape(out, bar->remark);
+        cp_html_escape(out, bar->remark);
         cp_strbuf_puts(out, "</tspan>");
     }
     cp_strbuf_puts(out, "</text>\n");

@@ -15,9 +15,6 @@
 #define CP_CHART_SERIES 8 /* colours; more series begin again */
 #define CP_CHART_POINTS 16
 
-/* Appends text with & < > " ' replaced, fit for text and attributes. */
-void cp_svg_escape(cp_strbuf *out, const char *text);
-
 typedef struct cp_chart_bar {
     const char *group; /* heading above the first bar of a run with the same group; NULL for none */
     const char *label;

@@ -275,21 +275,6 @@ bool cp_json_in_text(const cp_schema *s, const cp_json_place *p, uint32_t *least
 /* ---- closing ----------------------------------------------------------------------------------
  */
 
-static void put_text(const cp_schema *s, cp_schema_text text, cp_strbuf *out) {
-    cp_strbuf_append(out, cp_schema_chars(s, text), text.n);
-}
-
-static void close_literal(const cp_schema *s, uint32_t at, cp_strbuf *out) {
-    while (!s->literals[at].is_end) {
-        uint32_t best = s->literals[at].child;
-        for (uint32_t c = best; c; c = s->literals[c].sibling)
-            if (s->literals[c].distance < s->literals[best].distance)
-                best = c;
-        cp_strbuf_putc(out, (char)s->literals[best].byte);
-        at = best;
-    }
-}
-
 static void close_string(const cp_schema *s, const cp_json_frame *f, cp_strbuf *out) {
     cp_strbuf_puts(out, cp_string_completion(f->phase));
     for (uint32_t n = left(s->nodes[f->node].min_chars, f->a); n > 0; n--)
@@ -302,7 +287,7 @@ static void close_array(const cp_schema *s, const cp_json_frame *f, cp_strbuf *o
     for (uint32_t i = f->a; i < node->min_items; i++) {
         if (i > 0)
             cp_strbuf_putc(out, ',');
-        put_text(s, s->nodes[node->items].shortest, out);
+        cp_schema_append_text(s, s->nodes[node->items].shortest, out);
     }
     cp_strbuf_putc(out, ']');
 }
@@ -335,7 +320,7 @@ static void close_object(const cp_schema *s, const cp_json_frame *f, cp_strbuf *
         uint32_t i = best_candidate(s, node, from, n ? f->b >> 16 : from, n);
         const cp_schema_property *property = &s->properties[node->first_property + i];
         cp_strbuf_append(out, cp_schema_chars(s, property->key) + n, property->key.n - n);
-        put_text(s, s->nodes[property->node].shortest, out);
+        cp_schema_append_text(s, s->nodes[property->node].shortest, out);
         from = i + 1;
         comma = true;
     }
@@ -345,8 +330,8 @@ static void close_object(const cp_schema *s, const cp_json_frame *f, cp_strbuf *
             continue;
         if (comma)
             cp_strbuf_putc(out, ',');
-        put_text(s, property->key, out);
-        put_text(s, s->nodes[property->node].shortest, out);
+        cp_schema_append_text(s, property->key, out);
+        cp_schema_append_text(s, s->nodes[property->node].shortest, out);
         comma = true;
     }
     cp_strbuf_putc(out, '}');
@@ -357,7 +342,7 @@ static void close_free(const cp_schema *s, const cp_json_frame *f, cp_strbuf *ou
         cp_strbuf_puts(out, "\"\"");
     if (f->phase == AFTER_COMMA || f->phase == BEFORE_COLON) {
         cp_strbuf_putc(out, ':');
-        put_text(s, s->nodes[CP_NODE_ANY].shortest, out);
+        cp_schema_append_text(s, s->nodes[CP_NODE_ANY].shortest, out);
     }
     cp_strbuf_putc(out, '}');
 }
@@ -367,10 +352,10 @@ void cp_json_close(const cp_schema *s, const cp_json_place *p, cp_strbuf *out) {
         const cp_json_frame *f = &p->frames[i];
         switch ((frame_kind)f->kind) {
         case FRAME_VALUE:
-            put_text(s, s->nodes[f->node].shortest, out);
+            cp_schema_append_text(s, s->nodes[f->node].shortest, out);
             break;
         case FRAME_LITERAL:
-            close_literal(s, f->a, out);
+            cp_schema_append_literal(s, f->a, out);
             break;
         case FRAME_STRING:
             close_string(s, f, out);

@@ -153,8 +153,7 @@ static bool has_literal(const cp_schema *s, uint32_t at, const char *text) {
     return at && s->literals[at].is_end;
 }
 
-/* The bytes of the nearest literal. */
-static void put_literal(const cp_schema *s, uint32_t at, cp_strbuf *out) {
+void cp_schema_append_literal(const cp_schema *s, uint32_t at, cp_strbuf *out) {
     while (!s->literals[at].is_end) {
         uint32_t best = s->literals[at].child;
         for (uint32_t c = best; c; c = s->literals[c].sibling)
@@ -165,11 +164,11 @@ static void put_literal(const cp_schema *s, uint32_t at, cp_strbuf *out) {
     }
 }
 
-static cp_status find_shortest(cp_schema *s, uint16_t node, cp_error *err);
-
-static void put_text(const cp_schema *s, cp_schema_text text, cp_strbuf *out) {
+void cp_schema_append_text(const cp_schema *s, cp_schema_text text, cp_strbuf *out) {
     cp_strbuf_append(out, cp_schema_chars(s, text), text.n);
 }
+
+static cp_status find_shortest(cp_schema *s, uint16_t node, cp_error *err);
 
 static cp_status put_object(cp_schema *s, uint16_t node, cp_strbuf *out, cp_error *err) {
     uint32_t first = s->nodes[node].first_property, n = s->nodes[node].n_properties, rest = 0;
@@ -195,8 +194,8 @@ static cp_status put_object(cp_schema *s, uint16_t node, cp_strbuf *out, cp_erro
             continue;
         if (comma)
             cp_strbuf_putc(out, ',');
-        put_text(s, s->properties[i].key, out);
-        put_text(s, s->nodes[s->properties[i].node].shortest, out);
+        cp_schema_append_text(s, s->properties[i].key, out);
+        cp_schema_append_text(s, s->nodes[s->properties[i].node].shortest, out);
         comma = true;
     }
     cp_strbuf_putc(out, '}');
@@ -211,7 +210,7 @@ static cp_status put_array(cp_schema *s, uint16_t node, cp_strbuf *out, cp_error
          i++) {
         if (i > 0)
             cp_strbuf_putc(out, ',');
-        put_text(s, s->nodes[items].shortest, out);
+        cp_schema_append_text(s, s->nodes[items].shortest, out);
     }
     cp_strbuf_putc(out, ']');
     return status;
@@ -239,7 +238,7 @@ static cp_status try_kind(cp_schema *s, uint16_t node, int kind, cp_strbuf *cand
     else if (kind == CP_KIND_ARRAY)
         status = put_array(s, node, candidate, err);
     else
-        put_literal(s, s->nodes[node].literals, candidate);
+        cp_schema_append_literal(s, s->nodes[node].literals, candidate);
     if (status == CP_OK && candidate->failed == CP_ERR_NO_MEMORY)
         return cp_error_no_memory(err, "schema");
     if (status == CP_OK && candidate->failed == CP_OK && (best->n == 0 || candidate->n < best->n)) {

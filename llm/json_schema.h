@@ -76,6 +76,10 @@ static inline const char *cp_schema_chars(const cp_schema *s, cp_schema_text tex
     return s->text.data + text.at;
 }
 
+void cp_schema_append_text(const cp_schema *s, cp_schema_text text, cp_strbuf *out);
+/* The bytes from place `at` in a trie of literals to the end of the nearest one. */
+void cp_schema_append_literal(const cp_schema *s, uint32_t at, cp_strbuf *out);
+
 /* ---- for json_schema_compile.c: building (json_schema.c) ---------------------------------------
  */
 

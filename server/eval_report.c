@@ -1,5 +1,6 @@
 #include "server/eval_report.h"
 
+#include "base/html.h"
 #include "base/json_writer.h"
 #include "base/mem.h"
 
@@ -247,26 +248,6 @@ void cp_eval_append_json(const cp_eval_result *r, cp_strbuf *out) {
 
 /* ---- the page --------------------------------------------------------------------------- */
 
-static void html_text(cp_strbuf *out, const char *text) {
-    for (; *text; text++)
-        switch (*text) {
-        case '<':
-            cp_strbuf_puts(out, "&lt;");
-            break;
-        case '>':
-            cp_strbuf_puts(out, "&gt;");
-            break;
-        case '&':
-            cp_strbuf_puts(out, "&amp;");
-            break;
-        case '"':
-            cp_strbuf_puts(out, "&quot;");
-            break;
-        default:
-            cp_strbuf_putc(out, *text);
-        }
-}
-
 #define CELL 44 /* pixels */
 
 /* A square for each (best, given) pair: right ones green, less urgent ones red, more urgent ones
@@ -339,9 +320,9 @@ static void html_faults(const cp_eval_result *r, cp_strbuf *out) {
     for (size_t i = 0; i < r->n_faults; i++) {
         const cp_eval_fault *f = &r->faults[i];
         cp_strbuf_printf(out, "<tr><td>%s</td><td>", lane_names[f->lane]);
-        html_text(out, f->id);
+        cp_html_escape(out, f->id);
         cp_strbuf_puts(out, "</td><td>");
-        html_text(out, f->what);
+        cp_html_escape(out, f->what);
         cp_strbuf_printf(out, "</td><td>%d</td><td>%d</td></tr>\n", f->expected, f->given);
     }
     cp_strbuf_puts(out, "</table>\n");
@@ -365,7 +346,7 @@ void cp_eval_append_html(const cp_eval_result *r, cp_strbuf *out) {
                      r->n_rules, r->unmatched_level);
     if (r->model) {
         cp_strbuf_puts(out, "<p>Model: ");
-        html_text(out, r->model);
+        cp_html_escape(out, r->model);
         cp_strbuf_printf(out, "; %zu answers without a level.</p>\n", r->n_unreadable);
     }
     for (int lane = 0; lane < n_lanes(r); lane++)

@@ -210,3 +210,16 @@ uint64_t test_random(uint64_t *state) { /* splitmix64 */
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
 }
+
+cJSON *test_run_json(const test_run *run) {
+    cJSON *tree = cJSON_Parse(cp_strbuf_text(&run->out));
+    if (run->exit_code != 0 || !tree)
+        fail_msg("exit %d, stdout %.200s, stderr %.400s", run->exit_code, cp_strbuf_text(&run->out),
+                 cp_strbuf_text(&run->err));
+    return tree;
+}
+
+void test_append_times(cp_strbuf *out, const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        cp_strbuf_puts(out, text);
+}

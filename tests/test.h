@@ -69,6 +69,11 @@ typedef struct test_run {
  * environment is ours plus `env` ("NAME=value", NULL-terminated, may be NULL). Killed after 120 s.
  */
 test_run test_run_program(const char *const *argv, const char *const *env, const char *input);
+/* What a successful run wrote to stdout, as JSON; freed by the caller. Anything else fails the
+ * test. */
+cJSON *test_run_json(const test_run *run);
+/* Appends text n times. */
+void test_append_times(cp_strbuf *out, const char *text, size_t n);
 void test_run_free(test_run *run);
 
 /* A deterministic generator for property tests: print the seed, draw from it. */

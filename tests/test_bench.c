@@ -14,14 +14,6 @@ static test_run bench(const char *const *argv) {
     return test_run_program(argv, NULL, NULL);
 }
 
-static cJSON *json_of(const test_run *run) {
-    cJSON *tree = cJSON_Parse(cp_strbuf_text(&run->out));
-    if (run->exit_code != 0 || !tree)
-        fail_msg("exit %d, stdout %.200s, stderr %.400s", run->exit_code, cp_strbuf_text(&run->out),
-                 cp_strbuf_text(&run->err));
-    return tree;
-}
-
 /* ---- a schema, in the small -------------------------------------------------------------------
  */
 
@@ -114,7 +106,7 @@ static const char *const speed_words[] = {
 static void speed_json_has_its_promised_form(void **state) {
     (void)state;
     test_run run = bench(speed_words);
-    cJSON *tree = json_of(&run);
+    cJSON *tree = test_run_json(&run);
     CHECK(tree, model_fields);
     assert_string_equal(cJSON_GetObjectItem(tree, "model")->valuestring, "tied-gqa2");
     assert_string_equal(cJSON_GetObjectItem(tree, "quant")->valuestring, "bf16");
@@ -154,7 +146,7 @@ static void several_models_make_an_array(void **state) {
                                "2",        "--depth", "0",        "--batch", "1",
                                "--repeat", "1",       "--buffer", "16",      "--kv",
                                "int8",     "--json",  NULL});
-    cJSON *tree = json_of(&run);
+    cJSON *tree = test_run_json(&run);
     assert_true(cJSON_IsArray(tree));
     assert_int_equal(cJSON_GetArraySize(tree), 3);
     const cJSON *untied = cJSON_GetArrayItem(tree, 1);
@@ -242,7 +234,7 @@ static void limits_are_positive(void **state) {
     (void)state;
     test_run run = bench((const char *[]){NULL, "bench", "limits", "--buffer", "16", "--window",
                                           "2", "--json", NULL});
-    cJSON *tree = json_of(&run);
+    cJSON *tree = test_run_json(&run);
     static const char *const spreads[] = {"read_gb_s", "read_gb_s_1_thread"};
     for (int i = 0; i < 2; i++) {
         const cJSON *s = cJSON_GetObjectItem(tree, spreads[i]);
@@ -272,7 +264,7 @@ static cJSON *quality(const char *model, const char *reference, const char *text
     test_run run = bench((const char *[]){NULL, "bench", "quality", "--model", model, "--reference",
                                           reference, "--text", text, "--context", "64", "--windows",
                                           "5", "--kv", "f32", "--json", NULL});
-    cJSON *tree = json_of(&run);
+    cJSON *tree = test_run_json(&run);
     test_run_free(&run);
     return tree;
 }

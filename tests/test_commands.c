@@ -9,19 +9,11 @@ static test_run carepath(const char *const *argv, const char *input) {
     return test_run_program(argv, NULL, input);
 }
 
-static cJSON *json_of(const test_run *run) {
-    cJSON *tree = cJSON_Parse(cp_strbuf_text(&run->out));
-    if (run->exit_code != 0 || !tree)
-        fail_msg("exit %d, stdout %.200s, stderr %.400s", run->exit_code, cp_strbuf_text(&run->out),
-                 cp_strbuf_text(&run->err));
-    return tree;
-}
-
 static void logits_survive_the_text_form(void **state) {
     (void)state;
     test_run run = carepath((const char *[]){NULL, "logits", "--model", MODEL, NULL},
                             "{\"ids\": [2]}\n\n{\"ids\": [3, 4], \"note\": {}}\n");
-    cJSON *first = json_of(&run);
+    cJSON *first = test_run_json(&run);
     const cJSON *logits = cJSON_GetObjectItem(first, "logits");
     assert_int_equal(cJSON_GetArraySize(logits), 1024);
     assert_true(fabs(cJSON_GetArrayItem(logits, 23)->valuedouble - 10.18564) <
@@ -34,7 +26,7 @@ static void logits_survive_the_text_form(void **state) {
 
     run = carepath((const char *[]){NULL, "logits", "--model", MODEL, "--all", NULL},
                    "{\"ids\": [2, 3, 4]}");
-    cJSON *all = json_of(&run);
+    cJSON *all = test_run_json(&run);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(all, "logits")), 3);
     cJSON_Delete(all);
     test_run_free(&run);
@@ -42,7 +34,7 @@ static void logits_survive_the_text_form(void **state) {
     run = carepath((const char *[]){NULL, "logits", "--model", GOLDEN "/models/embedding-gqa1",
                                     "--embed", NULL},
                    "{\"ids\": [2, 3, 4]}");
-    cJSON *embedded = json_of(&run);
+    cJSON *embedded = test_run_json(&run);
     double square = 0;
     const cJSON *value;
     cJSON_ArrayForEach(value, cJSON_GetObjectItem(embedded, "embedding")) square +=
@@ -87,7 +79,7 @@ static void generate_json_has_what_scripts_need(void **state) {
         carepath((const char *[]){NULL, "generate", "--model", MODEL, "--ids", "[2]", "--max-new",
                                   "6", "--temperature", "0", "--json", NULL},
                  NULL);
-    cJSON *tree = json_of(&run);
+    cJSON *tree = test_run_json(&run);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!cJSON_GetObjectItem(tree, keys[i]))
             fail_msg("no \"%s\" in %s", keys[i], run.out.data);
@@ -105,7 +97,7 @@ static void chat_input_reaches_the_template(void **state) {
     const char *argv[] = {NULL, "generate", "--model", MODEL,    "--chat", "--max-new",
                           "4",  "--seed",   "5",       "--json", NULL};
     test_run run = carepath(argv, "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}");
-    cJSON *tree = json_of(&run);
+    cJSON *tree = test_run_json(&run);
     assert_true(cJSON_GetObjectItem(cJSON_GetObjectItem(tree, "usage"), "prompt_tokens")->valueint >
                 5);
     assert_int_equal(cJSON_GetObjectItem(tree, "seed")->valueint, 5);
@@ -152,7 +144,7 @@ static void a_forced_isa_is_used_or_refused(void **state) {
     const char *argv[] = {NULL,  "generate",  "--model", MODEL,    "--ids",
                           "[2]", "--max-new", "2",       "--json", NULL};
     test_run run = test_run_program(argv, (const char *[]){"CAREPATH_ISA=scalar", NULL}, NULL);
-    cJSON *tree = json_of(&run);
+    cJSON *tree = test_run_json(&run);
     assert_string_equal(cJSON_GetObjectItem(tree, "isa")->valuestring, "scalar");
     cJSON_Delete(tree);
     test_run_free(&run);
@@ -167,7 +159,7 @@ static void doctor_adds_up(void **state) {
     test_run run = carepath(
         (const char *[]){NULL, "doctor", "--model", MODEL, "--context", "100", "--json", NULL},
         NULL);
-    cJSON *tree = json_of(&run);
+    cJSON *tree = test_run_json(&run);
     const cJSON *model = cJSON_GetObjectItem(tree, "model");
     assert_int_equal(cJSON_GetObjectItem(model, "kv_bytes_per_token")->valueint,
                      2 * 3 * 2 * 32 * 4);

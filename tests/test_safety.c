@@ -368,12 +368,10 @@ static void the_window_has_no_edge(void **state) {
     cp_strbuf_init(&text, 1 << 20);
     for (size_t n = 980; n < 1060; n++) {
         cp_strbuf_clear(&text);
-        for (size_t i = 0; i < n; i++)
-            cp_strbuf_puts(&text, "word ");
+        test_append_times(&text, "word ", n);
         size_t start = text.n;
         cp_strbuf_puts(&text, "no signs of chest pain or shortness of breath.");
-        for (size_t i = 0; i < 100; i++)
-            cp_strbuf_puts(&text, " word");
+        test_append_times(&text, " word", 100);
         cp_safety_finding negated = check(safety, cp_strbuf_text(&text));
         assert_int_equal(cp_safety_n_flags(&negated), 0);
         cp_strbuf_truncate(&text, start);

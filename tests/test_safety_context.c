@@ -80,8 +80,7 @@ static void history_has_no_edge(void **state) {
     cp_strbuf_init(&text, 1 << 20);
     for (size_t n = 930; n < 1030; n++) {
         cp_strbuf_clear(&text);
-        for (size_t i = 0; i < n; i++)
-            cp_strbuf_puts(&text, "word ");
+        test_append_times(&text, "word ", n);
         size_t start = text.n;
         cp_strbuf_puts(&text, "x. I had a stroke in 2010");
         assert_false(fires(safety, "stroke-signs", cp_strbuf_text(&text), NULL));
