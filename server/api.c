@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define PING_INTERVAL_S 10
+
 static const char *state_word(const cp_triage *triage) {
     switch (cp_triage_get_state(triage)) {
     case CP_TRIAGE_LOADING:
@@ -101,6 +103,7 @@ cp_http_config cp_api_http_config(cp_api *api) {
         .header_timeout_s = s->header_timeout_s,
         .body_timeout_s = s->body_timeout_s,
         .idle_timeout_s = s->idle_timeout_s,
+        .ping_interval_s = PING_INTERVAL_S,
         .routes = routes,
         .n_routes = CP_COUNT_OF(routes),
         .app = api,

@@ -4,6 +4,8 @@
 #include "server/http_connections.h"
 #include "server/http_guard.h"
 #include "server/http_listen.h"
+#include "server/http_routes.h"
+#include "server/http_stream.h"
 
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -11,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,11 +27,13 @@
 #define POOL_BYTES        ((size_t)48 << 10) /* a connection's headers and buffers */
 #define MAX_DISCARD_BYTES ((size_t)1 << 20)  /* of a body that is refused anyway */
 #define LAST_ANSWERS_MS   2000
+#define MAX_ERROR_BYTES   ((size_t)4096)
 
 struct cp_http_server {
     cp_http_config config;
     struct MHD_Daemon *daemon;
     cp_connections *connections;
+    cp_streams streams;
     char address[CP_HTTP_ADDRESS_CAP];
     atomic_bool draining;
     atomic_int n_active; /* requests whose headers are complete */
@@ -47,9 +50,11 @@ typedef struct exchange {
     size_t n_discarded;
     bool begun;     /* headers checked */
     bool handled;   /* the handler was called, or nothing is left to handle */
-    bool deferred;  /* the answer comes by cp_http_finish */
+    bool deferred;  /* the answer comes by cp_http_finish, or in pieces */
     bool answered;  /* queued with the library */
     bool too_large; /* the body, found while it came in */
+    atomic_bool streamed;
+    cp_stream stream;
 } exchange;
 
 static exchange *exchange_of(const cp_http_request *request) {
@@ -68,51 +73,33 @@ static int socket_of(struct MHD_Connection *mhd) {
     return info ? info->connect_fd : -1;
 }
 
-/* ---- routing --------------------------------------------------------------------------------- */
+/* ---- refusing -------------------------------------------------------------------------------- */
 
-static const cp_api_error too_large = {
-    .status = 413,
-    .code = "body_too_large",
-    .message = "the body is larger than 65536 bytes",
-};
+#define SENTENCE_CAP 64
 
-/* The path of "/a?b" and of "http://host/a", from the request line as it came: nothing is decoded
- * (the library's own decoded copy is not used), so an escaped NUL or line end matches no route. */
-static cp_str path_of(const char *uri) {
-    if (strncasecmp(uri, "http://", 7) == 0)
-        uri += 7 + strcspn(uri + 7, "/");
-    return (cp_str){uri, strcspn(uri, "?")};
+static size_t max_body_bytes(const cp_http_request *request) {
+    size_t bytes = request->route ? request->route->max_body_bytes : 0;
+    return bytes ? bytes : CP_HTTP_MAX_BODY_BYTES;
 }
 
-static const cp_http_route *find_route(const cp_http_config *config, const char *uri) {
-    cp_str path = path_of(uri);
-    for (size_t i = 0; i < config->n_routes; i++)
-        if (cp_str_is(path, config->routes[i].path))
-            return &config->routes[i];
-    return NULL;
-}
-
-static bool method_fits(const cp_http_route *route, const char *method) {
-    if (route->is_post)
-        return strcmp(method, "POST") == 0;
-    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+static cp_api_error too_large(const cp_http_request *request, char sentence[SENTENCE_CAP]) {
+    snprintf(sentence, SENTENCE_CAP, "the body is larger than %zu bytes", max_body_bytes(request));
+    return (cp_api_error){413, "body_too_large", sentence, NULL, 0};
 }
 
 /* What can be refused from the headers alone; false when there is nothing. */
 static bool refuse_early(exchange *x, const cp_http_framing *framing) {
+    const cp_http_config *config = &x->server->config;
     cp_http_request *request = &x->request;
     cp_api_error error = {0};
-    request->route = find_route(&x->server->config, x->uri);
+    char sentence[SENTENCE_CAP];
+    bool found = cp_http_route_find(config->routes, config->n_routes, x->uri, request, &error);
     if (framing->status) {
-        error = (cp_api_error){framing->status, framing->code, framing->message, NULL, 0};
-    } else if (!request->route) {
-        error = (cp_api_error){404, "not_found", "there is nothing at this path", NULL, 0};
-    } else if (!method_fits(request->route, request->method)) {
-        error = (cp_api_error){405, "method_not_allowed", "this path has other methods", NULL, 0};
-        request->reply.allow = request->route->is_post ? "POST" : "GET, HEAD";
-    } else if (framing->content_length > CP_HTTP_MAX_BODY_BYTES) {
-        error = too_large;
-    } else if (request->route->is_post && !framing->is_json) {
+        error = (cp_api_error){framing->status, framing->code, framing->message, framing->param, 0};
+        request->reply.allow = NULL;
+    } else if (found && framing->content_length > max_body_bytes(request)) {
+        error = too_large(request, sentence);
+    } else if (found && request->route->is_post && !framing->is_json) {
         error = (cp_api_error){415, "media_type", "Content-Type must be application/json", NULL, 0};
     }
     if (error.status)
@@ -122,9 +109,22 @@ static bool refuse_early(exchange *x, const cp_http_framing *framing) {
 
 /* ---- answering ------------------------------------------------------------------------------- */
 
-static struct MHD_Response *make_response(cp_strbuf *body) {
-    size_t n = body->n;
-    char *data = cp_strbuf_take(body);
+static const cp_api_error no_memory = {503, "no_memory", "the server is short of memory", NULL, 1};
+
+static bool is_event_stream(const char *content_type) {
+    static const char events[] = "text/event-stream";
+    return strncmp(content_type, events, strlen(events)) == 0;
+}
+
+static struct MHD_Response *make_response(exchange *x) {
+    if (atomic_load(&x->streamed)) {
+        struct MHD_Response *response = cp_stream_response(&x->stream);
+        if (response)
+            return response;
+        cp_http_fail(&x->request, &no_memory); /* nothing was sent yet */
+    }
+    size_t n = x->request.reply.body.n;
+    char *data = cp_strbuf_take(&x->request.reply.body);
     if (!data)
         return NULL;
     struct MHD_Response *response = MHD_create_response_from_buffer(n, data, MHD_RESPMEM_MUST_FREE);
@@ -143,13 +143,15 @@ static bool add_headers(const exchange *x, struct MHD_Response *response) {
            MHD_add_response_header(response, "Cache-Control", "no-store") &&
            MHD_add_response_header(response, "X-Request-Id", x->request.request_id) &&
            MHD_add_response_header(response, "X-Trace-Id", x->request.trace_id) &&
+           (!is_event_stream(reply->content_type) ||
+            MHD_add_response_header(response, "X-Accel-Buffering", "no")) &&
            (!reply->allow || MHD_add_response_header(response, "Allow", reply->allow)) &&
            (!reply->retry_after_s || MHD_add_response_header(response, "Retry-After", seconds)) &&
            (!close || MHD_add_response_header(response, "Connection", "close"));
 }
 
 static enum MHD_Result answer(exchange *x) {
-    struct MHD_Response *response = make_response(&x->request.reply.body);
+    struct MHD_Response *response = make_response(x);
     if (!response)
         return MHD_NO;
     enum MHD_Result result = MHD_NO;
@@ -185,12 +187,18 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     x->fd = socket_of(mhd);
     x->request.received_ns = cp_clock_ns();
     memcpy(x->uri, uri, strnlen(uri, sizeof x->uri - 1));
-    cp_strbuf_init(&x->request.body, CP_HTTP_MAX_BODY_BYTES);
+    x->request.deadline_ms = -1;
     cp_http_reply_init(&x->request.reply);
     cp_http_id_trace(NULL, x->request.trace_id);
     cp_http_id_request(NULL, x->request.trace_id, x->request.request_id);
     (void)cp_connections_enter(server->connections, connection, CP_PHASE_HEADERS);
     return x;
+}
+
+static void note_headers(cp_http_request *request, const cp_http_framing *framing) {
+    const char *authorization = framing->authorization ? framing->authorization : "";
+    snprintf(request->authorization, sizeof request->authorization, "%s", authorization);
+    request->deadline_ms = framing->deadline_ms;
 }
 
 static enum MHD_Result on_headers(exchange *x, const char *method, const char *version) {
@@ -204,8 +212,11 @@ static enum MHD_Result on_headers(exchange *x, const char *method, const char *v
     x->request.received_ns = cp_clock_ns();
     if (!cp_connections_enter(x->server->connections, x->connection, CP_PHASE_BODY))
         return MHD_NO;
-    if (!refuse_early(x, &framing))
+    if (!refuse_early(x, &framing)) {
+        note_headers(&x->request, &framing);
+        cp_strbuf_init(&x->request.body, max_body_bytes(&x->request));
         return MHD_YES;
+    }
     x->handled = true;
     /* Without a body the library calls again at once, and the connection lives on. */
     return framing.has_body || framing.status ? answer_early(x) : MHD_YES;
@@ -214,7 +225,8 @@ static enum MHD_Result on_headers(exchange *x, const char *method, const char *v
 /* Too much: the library takes no answer in the middle of a body, so the rest of a moderate excess
  * is read and thrown away; beyond that the answer is written by hand. */
 static enum MHD_Result on_body(exchange *x, const char *data, size_t n) {
-    if (!x->too_large && x->request.body.n + n <= CP_HTTP_MAX_BODY_BYTES) {
+    char sentence[SENTENCE_CAP];
+    if (!x->too_large && x->request.body.n + n <= max_body_bytes(&x->request)) {
         cp_strbuf_append(&x->request.body, data, n);
         return MHD_YES;
     }
@@ -222,9 +234,10 @@ static enum MHD_Result on_body(exchange *x, const char *data, size_t n) {
     x->n_discarded += n;
     if (x->n_discarded <= MAX_DISCARD_BYTES)
         return MHD_YES;
-    cp_socket_send_error(x->fd, too_large.status, too_large.code, too_large.message);
+    const cp_api_error error = too_large(&x->request, sentence);
+    cp_socket_send_error(x->fd, error.status, error.code, error.message);
     cp_connections_drain_later(x->server->connections, x->connection);
-    x->request.reply.status = too_large.status;
+    x->request.reply.status = error.status;
     x->answered = true;
     return MHD_NO;
 }
@@ -235,10 +248,11 @@ static enum MHD_Result on_complete(exchange *x) {
         return MHD_NO;
     x->handled = true;
     if (x->too_large) {
-        cp_http_fail(&x->request, &too_large);
-    } else if (x->request.body.failed != CP_OK) {
-        const cp_api_error error = {503, "no_memory", "the server is short of memory", NULL, 1};
+        char sentence[SENTENCE_CAP];
+        const cp_api_error error = too_large(&x->request, sentence);
         cp_http_fail(&x->request, &error);
+    } else if (x->request.body.failed != CP_OK) {
+        cp_http_fail(&x->request, &no_memory);
     } else {
         x->request.route->handle(config->app, &x->request);
     }
@@ -280,6 +294,22 @@ static int final_status(const exchange *x, bool given_up, bool completed) {
     return CP_HTTP_CLIENT_GONE;
 }
 
+/* Tells and frees a request that is over and that nobody else holds. */
+static void release(exchange *x) {
+    cp_http_server *server = x->server;
+    if (server->config.on_done)
+        server->config.on_done(server->config.app, &x->request,
+                               cp_clock_ms_since(x->request.received_ns));
+    explicit_bzero(x->request.authorization, sizeof x->request.authorization);
+    cp_strbuf_deinit(&x->request.body);
+    cp_http_reply_deinit(&x->request.reply);
+    cp_stream_deinit(&x->stream);
+    bool begun = x->begun;
+    free(x);
+    if (begun)
+        atomic_fetch_sub(&server->n_active, 1);
+}
+
 static void on_over(void *cls, struct MHD_Connection *mhd, void **request_state,
                     enum MHD_RequestTerminationCode why) {
     cp_http_server *server = cls;
@@ -290,14 +320,8 @@ static void on_over(void *cls, struct MHD_Connection *mhd, void **request_state,
         return;
     bool alive = cp_connections_enter(server->connections, x->connection, CP_PHASE_IDLE);
     x->request.reply.status = final_status(x, !alive, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-    if (server->config.on_done)
-        server->config.on_done(server->config.app, &x->request,
-                               cp_clock_ms_since(x->request.received_ns));
-    if (x->begun)
-        atomic_fetch_sub(&server->n_active, 1);
-    cp_strbuf_deinit(&x->request.body);
-    cp_http_reply_deinit(&x->request.reply);
-    free(x);
+    if (!atomic_load(&x->streamed) || cp_stream_over(&x->stream))
+        release(x);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
@@ -328,13 +352,54 @@ void cp_http_finish(cp_http_request *request) {
 }
 
 bool cp_http_client_gone(const cp_http_request *request) {
-    return cp_socket_peer_gone(exchange_of(request)->fd);
+    exchange *x = exchange_of(request);
+    if (atomic_load(&x->streamed))
+        return cp_stream_client_gone(&x->stream);
+    return cp_socket_peer_gone(x->fd);
+}
+
+void cp_http_stream_begin(cp_http_request *request, const char *content_type) {
+    exchange *x = exchange_of(request);
+    const cp_stream_target target = {
+        .mhd = x->mhd,
+        .connections = x->server->connections,
+        .connection = x->connection,
+        .fd = x->fd,
+        .is_events = is_event_stream(content_type),
+    };
+    cp_strbuf_clear(&request->reply.body);
+    request->reply.status = 200;
+    request->reply.content_type = content_type;
+    atomic_store(&x->streamed, true);
+    cp_stream_begin(&x->server->streams, &x->stream, &target);
+}
+
+bool cp_http_stream_write(cp_http_request *request, const char *bytes, size_t n) {
+    return cp_stream_write(&exchange_of(request)->stream, bytes, n);
+}
+
+void cp_http_stream_fail(cp_http_request *request, const cp_api_error *error) {
+    cp_strbuf event;
+    cp_strbuf_init(&event, MAX_ERROR_BYTES);
+    cp_strbuf_puts(&event, "data: ");
+    cp_api_error_append(&event, error, request->trace_id, request->request_id);
+    cp_strbuf_putc(&event, '\n'); /* the error ends its own line */
+    /* A client that does not take it is gone or cut off. */
+    (void)cp_http_stream_write(request, cp_strbuf_text(&event), event.n);
+    cp_strbuf_deinit(&event);
+}
+
+void cp_http_stream_end(cp_http_request *request) {
+    exchange *x = exchange_of(request);
+    if (cp_stream_end(&x->stream))
+        release(x);
 }
 
 /* ---- the server ------------------------------------------------------------------------------ */
 
 static void on_reaper_tick(void *user) {
     cp_http_server *server = user;
+    cp_streams_tick(&server->streams);
     if (server->config.on_tick)
         server->config.on_tick(server->config.app);
 }
@@ -357,6 +422,7 @@ cp_status cp_http_server_start(const cp_http_config *config, cp_http_server **ou
     if (!server)
         return cp_error_no_memory(err, "the HTTP server");
     server->config = *config;
+    cp_streams_init(&server->streams, (uint64_t)config->ping_interval_s * 1000000000u);
     cp_status status = cp_http_listen(config->host, config->port, &fd, server->address, err);
     const cp_connections_config limits = {
         .max_connections = config->max_connections,
@@ -380,6 +446,7 @@ cp_status cp_http_server_start(const cp_http_config *config, cp_http_server **ou
     if (fd >= 0)
         close(fd);
     cp_connections_free(server->connections);
+    cp_streams_deinit(&server->streams);
     free(server);
     return status;
 }
@@ -400,5 +467,6 @@ void cp_http_server_stop(cp_http_server *server) {
         usleep(5000);
     MHD_stop_daemon(server->daemon);
     cp_connections_free(server->connections);
+    cp_streams_deinit(&server->streams);
     free(server);
 }
