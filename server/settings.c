@@ -40,6 +40,8 @@ static const cp_setting table[] = {
          "path to a model folder"),
     TEXT("MODEL_CACHE_DIR", "model-cache-dir", model_cache_dir, "models",
          "Folder that holds the model folders"),
+    TEXT("EMBEDDING_MODEL", "embedding-model", embedding_model, "",
+         "Model for /v1/embeddings: a folder in MODEL_CACHE_DIR, or a path"),
     CHOICE("APP_ENV", "app-env", app_env, "development", "development|staging|production",
            "Outside development memory cannot be dumped or traced"),
     TEXT("HOST", "host", host, "127.0.0.1", "Address to listen on"),
@@ -108,7 +110,7 @@ static cp_status store(cp_settings *settings, const cp_setting *row, const char 
     void *target = (char *)settings + row->offset;
     switch (row->kind) {
     case CP_SETTING_TEXT:
-        if (!*value)
+        if (!*value && *row->fallback)
             return cp_error_set(err, CP_ERR_USAGE, "%s is empty, expected a text", name);
         *(const char **)target = value;
         return CP_OK;
@@ -155,7 +157,7 @@ const char *cp_settings_word(const cp_settings *settings, const char *env) {
 static void help_line(const cp_setting *row, char *out, size_t cap) {
     const char *words = row->choices ? row->choices : "";
     snprintf(out, cap, "%s%s%s%s [%s, %s]", row->help, *words ? " (" : "", words, *words ? ")" : "",
-             row->env, row->fallback);
+             row->env, *row->fallback ? row->fallback : "none");
 }
 
 static const char *value_word(const cp_setting *row) {
@@ -222,6 +224,9 @@ void cp_settings_append_markdown(cp_strbuf *out) {
         const cp_setting *row = &table[i];
         cp_strbuf_printf(out, "| `%s` | `--%s` | ", row->env, row->flag);
         append_values(out, row);
-        cp_strbuf_printf(out, " | `%s` | %s |\n", row->fallback, row->help);
+        if (*row->fallback)
+            cp_strbuf_printf(out, " | `%s` | %s |\n", row->fallback, row->help);
+        else
+            cp_strbuf_printf(out, " | none | %s |\n", row->help);
     }
 }

@@ -19,6 +19,7 @@ typedef enum cp_app_env { CP_ENV_DEVELOPMENT, CP_ENV_STAGING, CP_ENV_PRODUCTION 
 
 typedef struct cp_settings {
     const char *llm_mode, *model_cache_dir, *data_dir, *host;
+    const char *embedding_model;   /* "": none */
     int64_t app_env;               /* cp_app_env */
     int64_t log_level, log_format; /* cp_log_level, cp_log_format */
     int64_t kv_cache;              /* cp_kv: the words stand in its order */
@@ -28,7 +29,7 @@ typedef struct cp_settings {
 } cp_settings;
 
 typedef enum cp_setting_kind {
-    CP_SETTING_TEXT,   /* not empty */
+    CP_SETTING_TEXT,   /* empty only where the fallback is */
     CP_SETTING_INT,    /* lo..hi */
     CP_SETTING_CHOICE, /* one of `choices`, any case; stored as its place in the list */
 } cp_setting_kind;
