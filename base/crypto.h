@@ -1,6 +1,6 @@
 /* Cryptography, all of it OpenSSL's libcrypto: SHA-256, HMAC-SHA-256, AES-256-GCM, random bytes and
- * the comparison that takes the same time wherever two values differ. Nothing else includes its
- * headers.
+ * the comparison that takes the same time wherever two values differ. Only
+ * base/certificate includes its headers, too.
  *
  * Every function may be called by any thread. Inputs may be empty; an output may not overlap an
  * input unless a comment says so. An error never tells a key or a text. */

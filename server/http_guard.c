@@ -114,6 +114,14 @@ static void read_header(walk *w, const char *name, const char *value) {
         read_authorization(w, value);
     } else if (strcasecmp(name, "X-Deadline-Ms") == 0) {
         read_deadline(w, value);
+    } else if (strcasecmp(name, "Origin") == 0) {
+        w->found->origin = value;
+    } else if (strcasecmp(name, "Access-Control-Request-Method") == 0) {
+        w->found->preflight_method = value;
+    } else if (strcasecmp(name, "X-Forwarded-For") == 0) {
+        cp_forwarded_add(w->found->forwarded_for, value);
+    } else if (strcasecmp(name, "X-Forwarded-Proto") == 0) {
+        cp_forwarded_add(w->found->forwarded_proto, value);
     }
 }
 

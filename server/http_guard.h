@@ -8,7 +8,8 @@
 #ifndef CP_SERVER_HTTP_GUARD_H
 #define CP_SERVER_HTTP_GUARD_H
 
-#include <stdbool.h>
+#include "server/http_proxy.h"
+
 #include <stdint.h>
 
 #define CP_HTTP_MAX_HEADERS      64
@@ -29,8 +30,11 @@ typedef struct cp_http_framing {
     bool is_json;           /* Content-Type is application/json */
     const char *request_id; /* borrowed from the connection; NULL when absent */
     const char *traceparent;
-    const char *authorization; /* likewise; shorter than CP_HTTP_AUTHORIZATION_CAP */
-    int64_t deadline_ms;       /* -1 when absent */
+    const char *authorization;    /* likewise; shorter than CP_HTTP_AUTHORIZATION_CAP */
+    int64_t deadline_ms;          /* -1 when absent */
+    const char *origin;           /* borrowed; NULL when absent */
+    const char *preflight_method; /* Access-Control-Request-Method, likewise */
+    char forwarded_for[CP_FORWARDED_CAP], forwarded_proto[CP_FORWARDED_CAP]; /* "" when absent */
 } cp_http_framing;
 
 /* `uri` is the request target as it came. */

@@ -3,9 +3,11 @@
 #include "base/clock.h"
 #include "server/http_connections.h"
 #include "server/http_guard.h"
+#include "server/http_headers.h"
 #include "server/http_listen.h"
 #include "server/http_routes.h"
 #include "server/http_stream.h"
+#include "server/http_tls.h"
 
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -34,6 +36,8 @@ struct cp_http_server {
     struct MHD_Daemon *daemon;
     cp_connections *connections;
     cp_streams streams;
+    cp_http_tls tls;
+    bool is_tls;
     char address[CP_HTTP_ADDRESS_CAP];
     atomic_bool draining;
     atomic_int n_active; /* requests whose headers are complete */
@@ -48,11 +52,13 @@ typedef struct exchange {
     int fd;
     char uri[CP_HTTP_MAX_URI_BYTES + 2]; /* one more than the longest, to see that it is longer */
     size_t n_discarded;
-    bool begun;     /* headers checked */
-    bool handled;   /* the handler was called, or nothing is left to handle */
-    bool deferred;  /* the answer comes by cp_http_finish, or in pieces */
-    bool answered;  /* queued with the library */
-    bool too_large; /* the body, found while it came in */
+    char origin[CP_ORIGIN_CAP]; /* of the web page that asks, when it may */
+    const char *preflight;      /* the path's methods, for a browser that asks first */
+    bool begun;                 /* headers checked */
+    bool handled;               /* the handler was called, or nothing is left to handle */
+    bool deferred;              /* the answer comes by cp_http_finish, or in pieces */
+    bool answered;              /* queued with the library */
+    bool too_large;             /* the body, found while it came in */
     atomic_bool streamed;
     cp_stream stream;
 } exchange;
@@ -111,11 +117,6 @@ static bool refuse_early(exchange *x, const cp_http_framing *framing) {
 
 static const cp_api_error no_memory = {503, "no_memory", "the server is short of memory", NULL, 1};
 
-static bool is_event_stream(const char *content_type) {
-    static const char events[] = "text/event-stream";
-    return strncmp(content_type, events, strlen(events)) == 0;
-}
-
 static struct MHD_Response *make_response(exchange *x) {
     if (atomic_load(&x->streamed)) {
         struct MHD_Response *response = cp_stream_response(&x->stream);
@@ -123,6 +124,8 @@ static struct MHD_Response *make_response(exchange *x) {
             return response;
         cp_http_fail(&x->request, &no_memory); /* nothing was sent yet */
     }
+    if (x->preflight)
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     size_t n = x->request.reply.body.n;
     char *data = cp_strbuf_take(&x->request.reply.body);
     if (!data)
@@ -134,20 +137,15 @@ static struct MHD_Response *make_response(exchange *x) {
 }
 
 static bool add_headers(const exchange *x, struct MHD_Response *response) {
-    const cp_http_reply *reply = &x->request.reply;
-    char seconds[16];
-    snprintf(seconds, sizeof seconds, "%d", reply->retry_after_s);
-    bool close = reply->close || atomic_load(&x->server->draining);
-    return MHD_add_response_header(response, "Content-Type", reply->content_type) &&
-           MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") &&
-           MHD_add_response_header(response, "Cache-Control", "no-store") &&
-           MHD_add_response_header(response, "X-Request-Id", x->request.request_id) &&
-           MHD_add_response_header(response, "X-Trace-Id", x->request.trace_id) &&
-           (!is_event_stream(reply->content_type) ||
-            MHD_add_response_header(response, "X-Accel-Buffering", "no")) &&
-           (!reply->allow || MHD_add_response_header(response, "Allow", reply->allow)) &&
-           (!reply->retry_after_s || MHD_add_response_header(response, "Retry-After", seconds)) &&
-           (!close || MHD_add_response_header(response, "Connection", "close"));
+    const cp_http_server *server = x->server;
+    const cp_http_headers headers = {
+        .request = &x->request,
+        .origin = x->origin,
+        .varies = server->config.origins && server->config.origins->n > 0,
+        .close = x->request.reply.close || atomic_load(&server->draining),
+        .preflight = x->preflight,
+    };
+    return cp_http_headers_add(&headers, response);
 }
 
 static enum MHD_Result answer(exchange *x) {
@@ -195,6 +193,37 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     return x;
 }
 
+/* Who asks, from where. */
+static void note_peer(exchange *x, const cp_http_framing *framing) {
+    static const cp_networks none;
+    const cp_http_config *config = &x->server->config;
+    const cp_networks *proxies = config->proxies ? config->proxies : &none;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    cp_address peer = cp_address_of(info ? info->client_addr : NULL);
+    x->request.client = cp_forwarded_client(proxies, &peer, framing->forwarded_for);
+    x->request.is_https =
+        x->server->is_tls || cp_forwarded_https(proxies, &peer, framing->forwarded_proto);
+    if (config->origins && cp_origins_allow(config->origins, framing->origin))
+        snprintf(x->origin, sizeof x->origin, "%s", framing->origin);
+}
+
+/* A browser asks whether a page of an allowed origin may ask; any other OPTIONS is a method that
+ * the path has not. */
+static bool is_preflight(const exchange *x, const cp_http_framing *framing) {
+    return !framing->status && x->request.route && *x->origin && framing->preflight_method &&
+           strcmp(x->request.method, "OPTIONS") == 0;
+}
+
+static void answer_preflight(exchange *x) {
+    cp_http_reply *reply = &x->request.reply;
+    x->preflight = reply->allow;
+    cp_strbuf_clear(&reply->body);
+    reply->status = 204;
+    reply->code = NULL;
+    reply->allow = NULL;
+}
+
 static void note_headers(cp_http_request *request, const cp_http_framing *framing) {
     const char *authorization = framing->authorization ? framing->authorization : "";
     snprintf(request->authorization, sizeof request->authorization, "%s", authorization);
@@ -202,6 +231,7 @@ static void note_headers(cp_http_request *request, const cp_http_framing *framin
 }
 
 static enum MHD_Result on_headers(exchange *x, const char *method, const char *version) {
+    const cp_http_config *config = &x->server->config;
     cp_http_framing framing;
     x->begun = true;
     atomic_fetch_add(&x->server->n_active, 1);
@@ -212,8 +242,15 @@ static enum MHD_Result on_headers(exchange *x, const char *method, const char *v
     x->request.received_ns = cp_clock_ns();
     if (!cp_connections_enter(x->server->connections, x->connection, CP_PHASE_BODY))
         return MHD_NO;
+    note_peer(x, &framing);
     if (!refuse_early(x, &framing)) {
         note_headers(&x->request, &framing);
+        if (config->admit)
+            config->admit(config->app, &x->request);
+    } else if (is_preflight(x, &framing)) {
+        answer_preflight(x);
+    }
+    if (x->request.reply.status == 0) {
         cp_strbuf_init(&x->request.body, max_body_bytes(&x->request));
         return MHD_YES;
     }
@@ -235,7 +272,8 @@ static enum MHD_Result on_body(exchange *x, const char *data, size_t n) {
     if (x->n_discarded <= MAX_DISCARD_BYTES)
         return MHD_YES;
     const cp_api_error error = too_large(&x->request, sentence);
-    cp_socket_send_error(x->fd, error.status, error.code, error.message);
+    if (!x->server->is_tls) /* plain words mean nothing there */
+        cp_socket_send_error(x->fd, error.status, error.code, error.message);
     cp_connections_drain_later(x->server->connections, x->connection);
     x->request.reply.status = error.status;
     x->answered = true;
@@ -365,7 +403,7 @@ void cp_http_stream_begin(cp_http_request *request, const char *content_type) {
         .connections = x->server->connections,
         .connection = x->connection,
         .fd = x->fd,
-        .is_events = is_event_stream(content_type),
+        .is_events = cp_http_is_event_stream(content_type),
     };
     cp_strbuf_clear(&request->reply.body);
     request->reply.status = 200;
@@ -407,12 +445,23 @@ static void on_reaper_tick(void *user) {
 static struct MHD_Daemon *start_daemon(cp_http_server *server, int fd) {
     /* Time limits are the reaper's; the library writes no log, which could quote a request. */
     unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
+    const cp_http_tls *tls = &server->tls;
+    struct MHD_OptionItem tls_options[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)cp_strbuf_text(&tls->certificate)},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)cp_strbuf_text(&tls->key)},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)CP_TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    if (server->is_tls)
+        flags |= MHD_USE_TLS;
+    else
+        tls_options[0] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     return MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_NOTIFY_COMPLETED, on_over, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
         server, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, server, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)server->config.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES,
-        STRICTNESS MHD_OPTION_END);
+        MHD_OPTION_ARRAY, tls_options, STRICTNESS MHD_OPTION_END);
 }
 
 cp_status cp_http_server_start(const cp_http_config *config, cp_http_server **out, cp_error *err) {
@@ -423,12 +472,18 @@ cp_status cp_http_server_start(const cp_http_config *config, cp_http_server **ou
         return cp_error_no_memory(err, "the HTTP server");
     server->config = *config;
     cp_streams_init(&server->streams, (uint64_t)config->ping_interval_s * 1000000000u);
-    cp_status status = cp_http_listen(config->host, config->port, &fd, server->address, err);
+    server->is_tls = config->tls_cert_file && *config->tls_cert_file;
+    cp_status status = CP_OK;
+    if (server->is_tls)
+        status = cp_http_tls_load(config->tls_cert_file, config->tls_key_file, &server->tls, err);
+    if (status == CP_OK)
+        status = cp_http_listen(config->host, config->port, &fd, server->address, err);
     const cp_connections_config limits = {
         .max_connections = config->max_connections,
         .header_ns = (uint64_t)config->header_timeout_s * 1000000000u,
         .body_ns = (uint64_t)config->body_timeout_s * 1000000000u,
         .idle_ns = (uint64_t)config->idle_timeout_s * 1000000000u,
+        .is_tls = server->is_tls,
         .on_tick = on_reaper_tick,
         .user = server,
     };
@@ -447,6 +502,7 @@ cp_status cp_http_server_start(const cp_http_config *config, cp_http_server **ou
         close(fd);
     cp_connections_free(server->connections);
     cp_streams_deinit(&server->streams);
+    cp_http_tls_deinit(&server->tls);
     free(server);
     return status;
 }

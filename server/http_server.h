@@ -12,7 +12,9 @@
 #ifndef CP_SERVER_HTTP_SERVER_H
 #define CP_SERVER_HTTP_SERVER_H
 
+#include "server/http_cors.h"
 #include "server/http_ids.h"
+#include "server/http_proxy.h"
 #include "server/http_reply.h"
 
 #include <stdint.h>
@@ -22,6 +24,7 @@
 #define CP_HTTP_MAX_PARAMS        2
 #define CP_HTTP_PARAM_CAP         129
 #define CP_HTTP_AUTHORIZATION_CAP 512
+#define CP_HTTP_OWNER_CAP         33
 
 typedef struct cp_http_server cp_http_server;
 typedef struct cp_http_route cp_http_route;
@@ -36,6 +39,11 @@ typedef struct cp_http_request {
     char params[CP_HTTP_MAX_PARAMS][CP_HTTP_PARAM_CAP];
     char authorization[CP_HTTP_AUTHORIZATION_CAP]; /* the header's value, "" when absent; wiped */
     int64_t deadline_ms;                           /* X-Deadline-Ms; -1 when absent */
+    cp_address client; /* behind trusted proxies. It may name a patient: never logged */
+    bool is_https;     /* the client's side of the connection is encrypted */
+    /* Set by `admit`: who asks ("" for nobody in particular) and what for (the application's). */
+    char owner[CP_HTTP_OWNER_CAP];
+    unsigned scopes;
     cp_strbuf body;
     cp_http_reply reply;
     /* For the access line; set by handlers. */
@@ -49,6 +57,7 @@ struct cp_http_route {
     bool is_post; /* else GET and HEAD */
     void (*handle)(void *app, cp_http_request *request);
     size_t max_body_bytes; /* 0: CP_HTTP_MAX_BODY_BYTES */
+    unsigned scope;        /* what `admit` asks for; the application's */
 };
 
 typedef struct cp_http_config {
@@ -57,9 +66,15 @@ typedef struct cp_http_config {
     size_t max_connections;
     int64_t header_timeout_s, body_timeout_s, idle_timeout_s;
     int64_t ping_interval_s; /* silence in an event stream before a comment is sent; 0: none */
+    const char *tls_cert_file, *tls_key_file; /* "" or NULL: plain HTTP */
+    const cp_origins *origins;                /* web pages that may ask; NULL: none */
+    const cp_networks *proxies;               /* whose X-Forwarded-* count; NULL: nobody's */
     const cp_http_route *routes;
     size_t n_routes;
     void *app;
+    /* A request's headers are right and its route is known; its body is not read yet. Refuses it by
+     * cp_http_fail. From the library's thread; may be NULL. */
+    void (*admit)(void *app, cp_http_request *request);
     /* A request is over; reply.status is what was sent, CP_HTTP_CLIENT_GONE when nobody was left
      * before its end. From the library's thread, or the one that ends a stream. */
     void (*on_done)(void *app, const cp_http_request *request, double ms);
