@@ -30,8 +30,10 @@ static void refuse(cp_metrics *metrics, cp_http_request *request, const cp_api_e
 void cp_admission_check(cp_access *access, cp_metrics *metrics, cp_http_request *request) {
     cp_access_answer answer;
     unsigned scope = request->route->scope;
-    if (scope == 0)
+    if (scope == CP_SCOPE_OPEN)
         return;
+    if (scope == 0) /* a route that was forgotten is not open */
+        scope = CP_SCOPE_ADMIN;
     if (!access && !cp_address_is_loopback(&request->client)) {
         refuse(metrics, request, &not_local);
         return;

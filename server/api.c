@@ -99,11 +99,10 @@ static void on_tick(void *app) {
     cp_access_tick(api->access);
 }
 
-/* A route without scope is open to all; with one, to keys that have it. */
 static const cp_http_route routes[] = {
     {.path = "/triage", .is_post = true, .handle = handle_triage, .scope = CP_SCOPE_TRIAGE},
-    {.path = "/health", .handle = handle_health},
-    {.path = "/ready", .handle = handle_ready},
+    {.path = "/health", .handle = handle_health, .scope = CP_SCOPE_OPEN},
+    {.path = "/ready", .handle = handle_ready, .scope = CP_SCOPE_OPEN},
     {.path = "/metrics", .handle = handle_metrics, .scope = CP_SCOPE_METRICS},
 };
 

@@ -113,7 +113,7 @@ static int read_port(int out) {
         n += (size_t)got;
         line[n] = '\0';
         int port;
-        if (strchr(line, '\n') && sscanf(line, "listening on http://127.0.0.1:%d", &port) == 1)
+        if (strchr(line, '\n') && sscanf(line, "listening on %*[htps]://127.0.0.1:%d", &port) == 1)
             return port;
     }
     return 0;
