@@ -202,6 +202,7 @@ static void note_peer(exchange *x, const cp_http_framing *framing) {
         MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     cp_address peer = cp_address_of(info ? info->client_addr : NULL);
     x->request.client = cp_forwarded_client(proxies, &peer, framing->forwarded_for);
+    x->request.is_local_name = !framing->host || cp_host_is_loopback(framing->host);
     x->request.is_https =
         x->server->is_tls || cp_forwarded_https(proxies, &peer, framing->forwarded_proto);
     if (config->origins && cp_origins_allow(config->origins, framing->origin))

@@ -402,6 +402,32 @@ static void forwarded_headers_count_from_trusted_proxies_only(void **state) {
     stop(&server);
 }
 
+/* A page whose name was made to point at this machine sends that name. */
+static void without_keys_only_a_local_name_is_answered(void **state) {
+    static const struct {
+        const char *line, *host;
+        int status;
+    } cases[] = {
+        {"GET /metrics HTTP/1.1\r\n", "Host: evil.example\r\n", 403},
+        {"GET /metrics HTTP/1.1\r\n", "Host: localhost.evil.example:8002\r\n", 403},
+        {"GET /metrics HTTP/1.1\r\n", "Host: 127.0.0.1:8002\r\n", 200},
+        {"GET /metrics HTTP/1.1\r\n", "Host: [::1]\r\n", 200},
+        {"GET /metrics HTTP/1.0\r\n", "", 200},
+        {"GET /health HTTP/1.1\r\n", "Host: evil.example\r\n", 200},
+    };
+    test_server server = start_with(NULL, NULL, NULL);
+    (void)state;
+    for (size_t i = 0; i < CP_COUNT_OF(cases); i++) {
+        char text[200];
+        snprintf(text, sizeof text, "%s%s\r\n", cases[i].line, cases[i].host);
+        int fd = test_connect(&server);
+        assert_true(test_send_text(fd, text));
+        check(test_receive(fd, false), cases[i].status, cases[i].status == 403 ? "local_only" : "");
+        test_disconnect(fd);
+    }
+    stop(&server);
+}
+
 /* ---- starting -------------------------------------------------------------------------------- */
 
 static void refuse_start(const char *const *env, int exit_code, const char *sentence) {
@@ -450,6 +476,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(only_allowed_pages_may_ask),
     cmocka_unit_test(without_origins_no_page_may_ask),
     cmocka_unit_test(forwarded_headers_count_from_trusted_proxies_only),
+    cmocka_unit_test(without_keys_only_a_local_name_is_answered),
     cmocka_unit_test(a_server_that_would_be_open_does_not_start),
 };
 CP_TEST_GROUP(http_access, tests)

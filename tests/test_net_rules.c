@@ -249,6 +249,28 @@ static void check_rule(const cp_settings *s, const char *sentence) {
         fail_msg("expected \"%s\", got status %d: %s", sentence, status, err.message);
 }
 
+static void a_host_is_local_by_its_own_words(void **state) {
+    static const char *const local[] = {"localhost", "LOCALHOST:80", "127.0.0.1", "127.9.9.9:8002",
+                                        "[::1]",     "[::1]:8002",   "::1"};
+    static const char *const far[] = {"",
+                                      "a",
+                                      "localhost.",
+                                      "localhost.evil.example",
+                                      "localhost:",
+                                      "localhost:x",
+                                      "127.0.0.1.evil.example",
+                                      "0.0.0.0",
+                                      "192.0.2.1",
+                                      "evil.example:8002"};
+    (void)state;
+    for (size_t i = 0; i < CP_COUNT_OF(local); i++)
+        if (!cp_host_is_loopback(local[i]))
+            fail_msg("not taken for this machine: %s", local[i]);
+    for (size_t i = 0; i < CP_COUNT_OF(far); i++)
+        if (cp_host_is_loopback(far[i]))
+            fail_msg("taken for this machine: %s", far[i]);
+}
+
 static void settings_that_are_wrong_together_are_refused(void **state) {
     static const char *const local[] = {"localhost", "127.0.0.1", "127.1.2.3", "::1"};
     static const char *const open[] = {
@@ -410,6 +432,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_client_is_the_nearest_that_is_no_trusted_proxy),
     cmocka_unit_test(a_long_list_of_addresses_loses_its_front),
     cmocka_unit_test(an_origin_is_allowed_as_it_is_written),
+    cmocka_unit_test(a_host_is_local_by_its_own_words),
     cmocka_unit_test(settings_that_are_wrong_together_are_refused),
     cmocka_unit_test(a_secret_comes_from_one_place_and_is_long_enough),
     cmocka_unit_test(a_time_is_read_only_as_it_would_be_written),
