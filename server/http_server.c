@@ -405,6 +405,7 @@ void cp_http_stream_begin(cp_http_request *request, const char *content_type) {
         .connection = x->connection,
         .fd = x->fd,
         .is_events = cp_http_is_event_stream(content_type),
+        .is_head = strcmp(request->method, "HEAD") == 0,
     };
     cp_strbuf_clear(&request->reply.body);
     request->reply.status = 200;
