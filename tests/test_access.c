@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "server/access.h"
+#include "server/admission.h"
 #include "server/rate_limit.h"
 
 #include <inttypes.h>
@@ -638,6 +638,47 @@ static void no_failed_allocation_hurts_the_keys(void **state) {
     cp_access_close(t.access);
 }
 
+/* What a handler sees after admission. */
+static cp_http_request admitted(cp_access *access, cp_metrics *metrics, unsigned scope,
+                                const char *authorization) {
+    static cp_http_route route;
+    cp_http_request request = {.route = &route, .is_local_name = true};
+    route = (cp_http_route){.path = "/new", .scope = scope};
+    assert_true(cp_address_parse(CP_STR("127.0.0.1"), &request.client));
+    snprintf(request.authorization, sizeof request.authorization, "%s", authorization);
+    cp_http_reply_init(&request.reply);
+    cp_admission_check(access, metrics, &request);
+    cp_http_reply_deinit(&request.reply);
+    return request;
+}
+
+static void a_route_without_scope_is_not_open(void **state) {
+    table t = new_table();
+    cp_metrics *metrics;
+    cp_error err;
+    cp_access_key all = plain;
+    (void)state;
+    assert_cp_ok(cp_metrics_create(&metrics, &err));
+    all.scopes = CP_SCOPES_ALL & ~(unsigned)CP_SCOPE_ADMIN;
+    const char *most = give_key(&t, "most", &all);
+    all.scopes = CP_SCOPES_ALL;
+    const char *every = give_key(&t, "every", &all);
+    open_table(&t);
+    assert_int_equal(admitted(t.access, metrics, 0, "").reply.status, 401);
+    assert_int_equal(admitted(t.access, metrics, 0, most).reply.status, 403);
+    cp_http_request request = admitted(t.access, metrics, 0, every);
+    assert_int_equal(request.reply.status, 0);
+    assert_string_equal(cp_access_owner(&request), "every");
+    assert_true(cp_access_allows(&request, CP_SCOPE_PATIENTS_READ));
+    assert_int_equal(admitted(t.access, metrics, CP_SCOPE_OPEN, "").reply.status, 0);
+    request = admitted(NULL, metrics, 0, ""); /* without keys all is allowed, to nobody's name */
+    assert_int_equal(request.reply.status, 0);
+    assert_string_equal(cp_access_owner(&request), "");
+    assert_true(cp_access_allows(&request, CP_SCOPE_ADMIN));
+    cp_access_close(t.access);
+    cp_metrics_free(metrics);
+}
+
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static test_run run_keys(const char *const *args, int exit_code) {
@@ -751,6 +792,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_changed_file_takes_effect_and_usage_stays),
     cmocka_unit_test(a_bad_version_of_the_file_changes_nothing),
     cmocka_unit_test(no_failed_allocation_hurts_the_keys),
+    cmocka_unit_test(a_route_without_scope_is_not_open),
     cmocka_unit_test(the_command_makes_lists_and_revokes),
     cmocka_unit_test(a_wrong_use_of_the_command_is_told),
 };
