@@ -1,19 +1,16 @@
-/* The routes: /triage, /v1/..., /health, /ready, /metrics, and what is noted of every request
- * (access line, metrics). The probes answer in the HTTP thread from a few atomics, whatever the
- * model does. */
+/* The routes: /triage, /health, /ready, /metrics, and what is noted of every request (access line,
+ * metrics). The probes answer in the HTTP thread from a few atomics, whatever the model does. */
 #ifndef CP_SERVER_API_H
 #define CP_SERVER_API_H
 
 #include "server/access.h"
 #include "server/metrics.h"
-#include "server/openai_api.h"
 #include "server/settings.h"
 #include "server/triage.h"
 
 typedef struct cp_api {
     const cp_settings *settings;
     cp_triage *triage;
-    cp_openai *openai;
     cp_metrics *metrics;
     cp_access *access;   /* NULL: no keys */
     cp_origins origins;  /* from CORS_ORIGINS */

@@ -28,8 +28,6 @@ typedef struct serving {
     cp_metrics *metrics;
     cp_access *access;
     cp_triage *triage;
-    cp_inference *inference;
-    cp_openai *openai;
     cp_http_server *http;
     cp_api api;
 } serving;
@@ -108,12 +106,8 @@ static cp_status start(serving *s, cp_error *err) {
         status = cp_metrics_create(&s->metrics, err);
     if (status == CP_OK)
         status = cp_triage_create(&s->settings, s->metrics, &s->triage, err);
-    if (status == CP_OK) status = cp_inference_create(&s->settings, &s->inference, err);
-    if (status == CP_OK) status = cp_openai_create(&s->settings, s->metrics, s->inference, &s->openai, err);
-    if (status == CP_OK) status = cp_inference_start(s->inference, err);
     if (status != CP_OK)
         return status;
-    s->api.openai = s->openai;
     s->api.settings = &s->settings;
     s->api.triage = s->triage;
     s->api.metrics = s->metrics;
@@ -154,7 +148,7 @@ static bool serve(const serving *s) {
 /* Waits until everything accepted is answered; false when time is up or another signal came. */
 static bool wait_answered(const serving *s, int64_t seconds) {
     uint64_t begun = cp_clock_ns();
-    while (cp_triage_n_unfinished(s->triage) + cp_openai_n_unfinished(s->openai) > 0) {
+    while (cp_triage_n_unfinished(s->triage) > 0) {
         if (cp_clock_ms_since(begun) > (double)seconds * 1e3)
             return false;
         if (wait_signal(POLL_MS))
@@ -168,13 +162,11 @@ static bool wait_answered(const serving *s, int64_t seconds) {
 static bool drain(serving *s) {
     cp_log(CP_LOG_INFO, "draining", CP_LOG_I("unfinished", cp_triage_n_unfinished(s->triage)));
     cp_triage_drain(s->triage);
-    cp_openai_drain(s->openai);
     cp_http_server_drain(s->http);
     if (wait_answered(s, s->settings.shutdown_grace_s))
         return true;
     cp_log(CP_LOG_WARN, "cancelling", CP_LOG_I("unfinished", cp_triage_n_unfinished(s->triage)));
     cp_triage_cancel_all(s->triage);
-    cp_openai_cancel_all(s->openai);
     return wait_answered(s, CANCEL_LIMIT_S);
 }
 
@@ -228,8 +220,6 @@ int cmd_serve(int argc, char **argv) {
         return cp_command_failed("serve", &err);
     int status = run(&s);
     cp_triage_free(s.triage);
-    cp_inference_free(s.inference);
-    cp_openai_free(s.openai);
     cp_metrics_free(s.metrics);
     cp_access_close(s.access);
     cp_secret_wipe(&s.secret);

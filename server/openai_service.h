@@ -9,7 +9,6 @@
 
 struct cp_openai {
     const cp_settings *settings;
-    cp_metrics *metrics;
     cp_inference *inference;
     cp_embedder *embedder; /* NULL: no embedding model */
     int64_t created;       /* seconds since 1970 */

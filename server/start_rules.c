@@ -6,14 +6,6 @@
 
 #define MAKE_KEYS "make keys (carepath keys create --help) and set API_KEYS_FILE"
 
-bool cp_host_is_loopback(const char *host) {
-    cp_address address;
-    if (strcmp(host, "localhost") == 0)
-        return true;
-    return cp_address_parse((cp_str){host, strlen(host)}, &address) &&
-           cp_address_is_loopback(&address);
-}
-
 static cp_status check_production(const cp_settings *s, cp_error *err) {
     if (!*s->api_keys_file)
         return cp_error_set(err, CP_ERR_USAGE,
