@@ -8,9 +8,13 @@
 #include "server/settings.h"
 #include "server/triage.h"
 
+#include <stdatomic.h>
+
 typedef struct cp_api {
     const cp_settings *settings;
+    cp_inference *inference;
     cp_triage *triage;
+    atomic_bool draining;
     cp_metrics *metrics;
     cp_access *access;   /* NULL: no keys */
     cp_origins origins;  /* from CORS_ORIGINS */

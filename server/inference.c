@@ -57,7 +57,7 @@ struct cp_inference {
     cp_scheduler_stats stats;
 
     atomic_int state; /* cp_inference_state */
-    atomic_size_t n_unfinished, n_running;
+    atomic_size_t n_unfinished, n_running, n_rejected;
     atomic_uint_least64_t last_step_ns;
 };
 
@@ -291,6 +291,7 @@ static bool take_place(cp_inference *f) {
     if (atomic_fetch_add(&f->n_unfinished, 1) < capacity(f))
         return true;
     atomic_fetch_sub(&f->n_unfinished, 1);
+    atomic_fetch_add(&f->n_rejected, 1);
     return false;
 }
 
@@ -461,6 +462,10 @@ size_t cp_inference_n_running(const cp_inference *f) {
 
 size_t cp_inference_n_unfinished(const cp_inference *f) {
     return atomic_load(&f->n_unfinished);
+}
+
+size_t cp_inference_n_rejected(const cp_inference *f) {
+    return atomic_load(&f->n_rejected);
 }
 
 size_t cp_inference_n_queued(const cp_inference *f) {

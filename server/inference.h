@@ -74,6 +74,8 @@ cp_scheduler_stats cp_inference_stats(const cp_inference *inference);
 bool cp_inference_is_stuck(const cp_inference *inference);
 size_t cp_inference_n_queued(const cp_inference *inference);
 size_t cp_inference_n_running(const cp_inference *inference);
+/* Refused since the start because no place was free. */
+size_t cp_inference_n_rejected(const cp_inference *inference);
 /* Accepted and not done yet. */
 size_t cp_inference_n_unfinished(const cp_inference *inference);
 

@@ -22,6 +22,7 @@ typedef struct cp_settings {
     /* "" where there is none */
     const char *embedding_model;
     const char *api_keys_file, *secret_key, *secret_key_file;
+    const char *audit_file;
     const char *tls_cert_file, *tls_key_file, *trusted_proxies, *cors_origins;
     int64_t app_env;               /* cp_app_env */
     int64_t log_level, log_format; /* cp_log_level, cp_log_format */

@@ -452,7 +452,9 @@ static void a_server_that_would_be_open_does_not_start(void **state) {
     snprintf(keys, sizeof keys, "API_KEYS_FILE=%s", ring.path);
     REFUSE_START(2, "set API_KEYS_FILE", "APP_ENV=production");
     REFUSE_START(2, "set SECRET_KEY_FILE", "APP_ENV=production", keys);
-    REFUSE_START(2, "set LLM_MODE", "APP_ENV=production", keys, "SECRET_KEY=0123456789");
+    REFUSE_START(2, "set AUDIT_FILE", "APP_ENV=production", keys, "SECRET_KEY=0123456789");
+    REFUSE_START(2, "set LLM_MODE", "APP_ENV=production", keys, "SECRET_KEY=0123456789",
+                 "AUDIT_FILE=off");
     REFUSE_START(2, "SECRET_KEY has 10 bytes", "SECRET_KEY=0123456789");
     REFUSE_START(2, "only this machine may ask", "HOST=0.0.0.0");
     REFUSE_START(2, "HTTPS needs both", "TLS_CERT_FILE=x");
