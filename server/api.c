@@ -5,7 +5,8 @@
 #include "base/mem.h"
 #include "server/admission.h"
 
-#define PING_INTERVAL_S 10
+#define PING_INTERVAL_S   10
+#define V1_MAX_BODY_BYTES ((size_t)1 << 20)
 
 static const char *state_word(const cp_inference *inference) {
     switch (cp_inference_get_state(inference)) {
@@ -22,6 +23,26 @@ static const char *state_word(const cp_inference *inference) {
 static void handle_triage(void *app, cp_http_request *request) {
     cp_api *api = app;
     cp_triage_handle(api->triage, request);
+}
+
+static void handle_chat(void *app, cp_http_request *request) {
+    cp_openai_handle_chat(((cp_api *)app)->openai, request);
+}
+
+static void handle_completion(void *app, cp_http_request *request) {
+    cp_openai_handle_completion(((cp_api *)app)->openai, request);
+}
+
+static void handle_embeddings(void *app, cp_http_request *request) {
+    cp_openai_handle_embeddings(((cp_api *)app)->openai, request);
+}
+
+static void handle_models(void *app, cp_http_request *request) {
+    cp_openai_handle_models(((cp_api *)app)->openai, request);
+}
+
+static void handle_model(void *app, cp_http_request *request) {
+    cp_openai_handle_model(((cp_api *)app)->openai, request);
 }
 
 /* The process is alive: 200, unless the model's thread has stopped moving. */
@@ -100,6 +121,23 @@ static void on_tick(void *app) {
 
 static const cp_http_route routes[] = {
     {.path = "/triage", .is_post = true, .handle = handle_triage, .scope = CP_SCOPE_TRIAGE},
+    {.path = "/v1/chat/completions",
+     .is_post = true,
+     .handle = handle_chat,
+     .max_body_bytes = V1_MAX_BODY_BYTES,
+     .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/completions",
+     .is_post = true,
+     .handle = handle_completion,
+     .max_body_bytes = V1_MAX_BODY_BYTES,
+     .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/embeddings",
+     .is_post = true,
+     .handle = handle_embeddings,
+     .max_body_bytes = V1_MAX_BODY_BYTES,
+     .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/models", .handle = handle_models, .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/models/{}", .handle = handle_model, .scope = CP_SCOPE_CHAT},
     {.path = "/health", .handle = handle_health, .scope = CP_SCOPE_OPEN},
     {.path = "/ready", .handle = handle_ready, .scope = CP_SCOPE_OPEN},
     {.path = "/metrics", .handle = handle_metrics, .scope = CP_SCOPE_METRICS},

@@ -29,6 +29,7 @@ typedef struct serving {
     cp_metrics *metrics;
     cp_access *access;
     cp_inference *inference;
+    cp_openai *openai;
     cp_triage *triage;
     cp_http_server *http;
     cp_api api;
@@ -114,10 +115,13 @@ static cp_status start(serving *s, cp_error *err) {
         status = cp_inference_create(&s->settings, &s->inference, err);
     if (status == CP_OK)
         status = cp_triage_create(&s->settings, s->metrics, s->inference, &s->triage, err);
+    if (status == CP_OK)
+        status = cp_openai_create(&s->settings, s->inference, &s->openai, err);
     if (status != CP_OK)
         return status;
     s->api.settings = &s->settings;
     s->api.inference = s->inference;
+    s->api.openai = s->openai;
     s->api.triage = s->triage;
     s->api.metrics = s->metrics;
     s->api.access = s->access;
@@ -154,10 +158,14 @@ static bool serve(const serving *s) {
     return true;
 }
 
+static size_t n_unfinished(const serving *s) {
+    return cp_triage_n_unfinished(s->triage) + cp_openai_n_unfinished(s->openai);
+}
+
 /* Waits until everything accepted is answered; false when time is up or another signal came. */
 static bool wait_answered(const serving *s, int64_t seconds) {
     uint64_t begun = cp_clock_ns();
-    while (cp_triage_n_unfinished(s->triage) > 0) {
+    while (n_unfinished(s) > 0) {
         if (cp_clock_ms_since(begun) > (double)seconds * 1e3)
             return false;
         if (wait_signal(POLL_MS))
@@ -169,14 +177,16 @@ static bool wait_answered(const serving *s, int64_t seconds) {
 /* Accepted work ends within the grace period, or is told that it cannot. False: the worker hangs.
  */
 static bool drain(serving *s) {
-    cp_log(CP_LOG_INFO, "draining", CP_LOG_I("unfinished", cp_triage_n_unfinished(s->triage)));
+    cp_log(CP_LOG_INFO, "draining", CP_LOG_I("unfinished", n_unfinished(s)));
     atomic_store(&s->api.draining, true);
     cp_triage_drain(s->triage);
+    cp_openai_drain(s->openai);
     cp_http_server_drain(s->http);
     if (wait_answered(s, s->settings.shutdown_grace_s))
         return true;
-    cp_log(CP_LOG_WARN, "cancelling", CP_LOG_I("unfinished", cp_triage_n_unfinished(s->triage)));
+    cp_log(CP_LOG_WARN, "cancelling", CP_LOG_I("unfinished", n_unfinished(s)));
     cp_triage_cancel_all(s->triage);
+    cp_openai_cancel_all(s->openai);
     return wait_answered(s, CANCEL_LIMIT_S);
 }
 
@@ -230,6 +240,7 @@ int cmd_serve(int argc, char **argv) {
         return cp_command_failed("serve", &err);
     int status = run(&s);
     cp_inference_free(s.inference);
+    cp_openai_free(s.openai);
     cp_triage_free(s.triage);
     cp_metrics_free(s.metrics);
     cp_access_close(s.access);

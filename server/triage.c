@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define MAX_PROMPT_BYTES ((size_t)256 << 10)
+#define MAX_RULES_BYTES  ((size_t)256 << 10)
 #define DRAINING_RETRY_S 10
 
 struct cp_triage {
@@ -266,10 +267,11 @@ static uint64_t deadline_of(const job *j) {
 /* What the rules say goes out at once. */
 static void begin_stream(job *j) {
     const cp_triage_outcome outcome = outcome_of(j);
-    cp_strbuf *body = &j->http->reply.body;
-    cp_triage_rules_append(&outcome, body);
-    cp_triage_stream_rules(j->stream, cp_strbuf_str(body));
-    cp_strbuf_clear(body);
+    cp_strbuf json;
+    cp_strbuf_init(&json, MAX_RULES_BYTES);
+    cp_triage_rules_append(&outcome, &json);
+    cp_triage_stream_rules(j->stream, &json);
+    cp_strbuf_deinit(&json);
 }
 
 /* Counted before the last look at `draining`: either this sees the drain, or the drain sees the

@@ -2,6 +2,7 @@
 
 #include "base/json_writer.h"
 #include "base/mem.h"
+#include "server/reply_parts.h"
 #include "server/triage_text.h"
 
 #include <string.h>
@@ -104,22 +105,9 @@ static void put_thinking_budget(cp_json_writer *w, const cp_llm_result *r) {
     cp_json_member_bool(w, "thinking_truncated", r->thinking_truncated);
     cp_json_key(w, "thinking_budget");
     cp_json_open_object(w);
-    cp_json_key(w, "planned");
-    if (r->thinking_planned == CP_LLM_NO_LIMIT)
-        cp_json_put_null(w);
-    else
-        cp_json_put_int(w, (int64_t)r->thinking_planned);
+    cp_reply_tokens(w, "planned", r->thinking_planned);
     cp_json_member_int(w, "used", (int64_t)r->thinking_tokens);
     cp_json_close_object(w);
-}
-
-/* Tokens a second; null where nothing was counted or timed. */
-static void put_speed(cp_json_writer *w, const char *key, size_t tokens, double ms) {
-    cp_json_key(w, key);
-    if (tokens > 0 && ms > 0)
-        cp_json_put_number(w, (double)tokens / ms * 1e3, 6);
-    else
-        cp_json_put_null(w);
 }
 
 static void put_timings(cp_json_writer *w, const cp_triage_outcome *outcome) {
@@ -131,8 +119,8 @@ static void put_timings(cp_json_writer *w, const cp_triage_outcome *outcome) {
     cp_json_member_number(w, "first_token_ms", r->first_token_ms, 6);
     cp_json_member_number(w, "generate_ms", r->generate_ms, 6);
     cp_json_member_number(w, "total_ms", outcome->total_ms, 6);
-    put_speed(w, "prompt_per_second", r->prompt_tokens - r->cached_tokens, r->prompt_ms);
-    put_speed(w, "predicted_per_second", r->sampled_tokens, r->generate_ms);
+    cp_reply_speed(w, "prompt_per_second", r->prompt_tokens - r->cached_tokens, r->prompt_ms);
+    cp_reply_speed(w, "predicted_per_second", r->sampled_tokens, r->generate_ms);
     cp_json_member_int(w, "draft_n", (int64_t)r->drafted_tokens);
     cp_json_member_int(w, "draft_n_accepted", (int64_t)r->accepted_tokens);
     cp_json_close_object(w);

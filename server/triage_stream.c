@@ -84,9 +84,11 @@ static void push_answer(cp_triage_stream *s, cp_str json, bool last) {
     send_text(s, "answer");
 }
 
-void cp_triage_stream_rules(cp_triage_stream *s, cp_str json) {
+void cp_triage_stream_rules(cp_triage_stream *s, const cp_strbuf *json) {
     cp_http_stream_begin(s->http, "text/event-stream");
-    send_event(s, "rules", json);
+    s->lost |= json->failed != CP_OK;
+    if (!s->lost)
+        send_event(s, "rules", cp_strbuf_str(json));
 }
 
 void cp_triage_stream_push(cp_triage_stream *s, cp_text_part part, cp_str text) {

@@ -15,7 +15,7 @@ cp_status cp_triage_stream_create(cp_http_request *http, cp_triage_stream **out)
 void cp_triage_stream_free(cp_triage_stream *stream); /* NULL is allowed */
 
 /* Begins the HTTP answer; the request is deferred. */
-void cp_triage_stream_rules(cp_triage_stream *stream, cp_str json);
+void cp_triage_stream_rules(cp_triage_stream *stream, const cp_strbuf *json);
 /* Words of the model: of its thought, or bytes of its answer's JSON. */
 void cp_triage_stream_push(cp_triage_stream *stream, cp_text_part part, cp_str text);
 /* What was held back, then the object; the caller ends the HTTP stream. */

@@ -89,6 +89,8 @@ static void check_events(const document *d, const cJSON *schema, const char *bod
     for (const char *end; (end = strstr(body, "\n\n")) != NULL; body = end + 2) {
         if (*body == ':' || strncmp(body, "data: [DONE]", 12) == 0)
             continue;
+        if (strncmp(body, "event: ", 7) == 0)
+            body = strchr(body, '\n') + 1;
         assert_int_equal(strncmp(body, "data: ", 6), 0);
         check_value(d, schema, body + 6, (size_t)(end - body) - 6, what);
         n_events++;
