@@ -85,10 +85,15 @@ static const field prefill_fields[] = {
 };
 
 static const field decode_fields[] = {
-    {"depth", cJSON_Number, 0, HUGE},        {"batch", cJSON_Number, 1, 64},
-    {"tok_s", cJSON_Number, TINY, HUGE},     {"tok_s_min", cJSON_Number, TINY, HUGE},
-    {"tok_s_max", cJSON_Number, TINY, HUGE}, {"bytes_per_token", cJSON_Number, 1, HUGE},
-    {"read_gb_s", cJSON_Number, TINY, HUGE}, {"share_of_bandwidth", cJSON_Number, TINY, HUGE},
+    {"depth", cJSON_Number, 0, HUGE},
+    {"batch", cJSON_Number, 1, 64},
+    {"tok_s", cJSON_Number, TINY, HUGE},
+    {"tok_s_min", cJSON_Number, TINY, HUGE},
+    {"tok_s_max", cJSON_Number, TINY, HUGE},
+    {"bytes_per_token", cJSON_Number, 1, HUGE},
+    {"physical_bytes_per_token", cJSON_Number, 4096, HUGE},
+    {"read_gb_s", cJSON_Number, TINY, HUGE},
+    {"share_of_bandwidth", cJSON_Number, TINY, HUGE},
 };
 
 #define CHECK(object, fields) check_object(object, fields, sizeof(fields) / sizeof(fields)[0])
@@ -130,6 +135,9 @@ static void speed_json_has_its_promised_form(void **state) {
         assert_true(number(row, "depth") == depth && number(row, "batch") == batch);
         assert_true(fabs(number(row, "bytes_per_token") - (weights / batch + (depth + 3.5) * kv)) <
                     1); /* positions read by 6 tokens: depth + 1 .. depth + 6 */
+        /* A page at most for each kv head's keys and values of a layer, and some for the file. */
+        double more = number(row, "physical_bytes_per_token") - number(row, "bytes_per_token");
+        assert_true(more > -4096 && more < 4096 * 40);
         i++;
     }
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(tree, "skipped")), 0);
