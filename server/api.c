@@ -64,11 +64,9 @@ static void handle_health(void *app, cp_http_request *request) {
 static void handle_ready(void *app, cp_http_request *request) {
     const cp_api *api = app;
     if (atomic_load(&api->draining)) {
-        cp_http_fail(request,
-                     &(cp_api_error){503, "draining", "the server is shutting down", NULL, 10});
+        cp_http_fail(request, &cp_api_draining);
     } else if (cp_inference_get_state(api->inference) != CP_INFERENCE_READY) {
-        cp_http_fail(request,
-                     &(cp_api_error){503, "loading", "the model is being loaded", NULL, 5});
+        cp_http_fail(request, &cp_api_loading);
     } else {
         cp_strbuf_puts(&request->reply.body, "{\"status\":\"ready\"}\n");
         request->reply.status = 200;

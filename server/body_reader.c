@@ -9,7 +9,7 @@ bool cp_body_parse(cp_str body, cJSON **out, cp_body_fault *fault) {
     cp_error err;
     cp_status status = cp_json_parse("the body", body.data, body.n, out, &err);
     if (status == CP_ERR_NO_MEMORY) {
-        fault->error = (cp_api_error){503, "no_memory", "the server is short of memory", NULL, 1};
+        fault->error = cp_api_no_memory;
         return false;
     }
     if (status != CP_OK) { /* the strict reader's sentences hold places, not contents */

@@ -16,8 +16,7 @@ struct cp_embedder {
     cp_embedding_task *holder; /* whose text is in the session; NULL: nobody's */
 };
 
-/* ---- opening ---------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static cp_status check_vocabulary(const cp_embedder *e, const char *dir, cp_error *err) {
     size_t n_ids = cp_tokenizer_n_ids(e->tok), rows = cp_engine_config(e->engine)->vocab_size;
@@ -102,8 +101,7 @@ size_t cp_embedder_n_ids(const cp_embedder *e) {
     return cp_engine_config(e->engine)->vocab_size;
 }
 
-/* ---- working ---------------------------------------------------------------------------------
- */
+/* ---- working --------------------------------------------------------------------------------- */
 
 /* The next input's ids into task->ids, and an empty session. */
 static cp_status begin(cp_embedder *e, cp_embedding_task *task, cp_error *err) {

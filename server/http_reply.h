@@ -32,6 +32,9 @@ typedef struct cp_api_error {
     int retry_after_s;
 } cp_api_error;
 
+/* What several parts answer, in one wording. */
+extern const cp_api_error cp_api_no_memory, cp_api_draining, cp_api_loading;
+
 /* Replaces what the reply held. Without memory the body is empty and the status stands. */
 void cp_http_reply_error(cp_http_reply *reply, const cp_api_error *error, const char *trace_id,
                          const char *request_id);

@@ -115,14 +115,12 @@ static bool refuse_early(exchange *x, const cp_http_framing *framing) {
 
 /* ---- answering ------------------------------------------------------------------------------- */
 
-static const cp_api_error no_memory = {503, "no_memory", "the server is short of memory", NULL, 1};
-
 static struct MHD_Response *make_response(exchange *x) {
     if (atomic_load(&x->streamed)) {
         struct MHD_Response *response = cp_stream_response(&x->stream);
         if (response)
             return response;
-        cp_http_fail(&x->request, &no_memory); /* nothing was sent yet */
+        cp_http_fail(&x->request, &cp_api_no_memory); /* nothing was sent yet */
     }
     if (x->preflight)
         return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
@@ -291,7 +289,7 @@ static enum MHD_Result on_complete(exchange *x) {
         const cp_api_error error = too_large(&x->request, sentence);
         cp_http_fail(&x->request, &error);
     } else if (x->request.body.failed != CP_OK) {
-        cp_http_fail(&x->request, &no_memory);
+        cp_http_fail(&x->request, &cp_api_no_memory);
     } else {
         x->request.route->handle(config->app, &x->request);
     }
@@ -378,6 +376,13 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 
 void cp_http_fail(cp_http_request *request, const cp_api_error *error) {
     cp_http_reply_error(&request->reply, error, request->trace_id, request->request_id);
+}
+
+uint64_t cp_http_deadline_ns(const cp_http_request *request, int64_t most_s, int64_t wish_ms) {
+    int64_t ms = most_s * 1000, wish = wish_ms > 0 ? wish_ms : request->deadline_ms;
+    if (wish > 0 && wish < ms)
+        ms = wish;
+    return request->received_ns + (uint64_t)ms * 1000000u;
 }
 
 void cp_http_defer(cp_http_request *request) {

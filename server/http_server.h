@@ -98,6 +98,9 @@ void cp_http_defer(cp_http_request *request);
 void cp_http_finish(cp_http_request *request);
 /* Between the two, or until a stream's end: has the client closed its side? Any thread. */
 bool cp_http_client_gone(const cp_http_request *request);
+/* When the answer must be there: most_s after the headers, or sooner where the client says so: by
+ * the body's wish_ms (0 or less: none), else by X-Deadline-Ms. */
+uint64_t cp_http_deadline_ns(const cp_http_request *request, int64_t most_s, int64_t wish_ms);
 /* Answers with an error. */
 void cp_http_fail(cp_http_request *request, const cp_api_error *error);
 

@@ -8,20 +8,12 @@
 #include <string.h>
 #include <time.h>
 
-#define LOADING_RETRY_S  5
-#define DRAINING_RETRY_S 10
-
-const cp_api_error cp_openai_no_memory = {503, "no_memory", "the server is short of memory", NULL,
-                                          1};
-const cp_api_error cp_openai_draining = {503, "draining", "the server is shutting down", NULL,
-                                         DRAINING_RETRY_S};
 const cp_api_error cp_openai_client_left = {CP_HTTP_CLIENT_GONE, "client_gone", "the client left",
                                             NULL, 0};
 const cp_api_error cp_openai_late = {504, "deadline", "the answer was not ready in time", NULL, 0};
 const cp_api_error cp_openai_broken = {500, "internal", "the model could not answer", NULL, 0};
 
-/* ---- the service ------------------------------------------------------------------------------
- */
+/* ---- the service ----------------------------------------------------------------------------- */
 
 cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference, cp_openai **out,
                            cp_error *err) {
@@ -59,16 +51,13 @@ size_t cp_openai_n_unfinished(const cp_openai *openai) {
     return atomic_load(&openai->n_unfinished);
 }
 
-/* ---- for handlers -----------------------------------------------------------------------------
- */
+/* ---- for handlers ---------------------------------------------------------------------------- */
 
 bool cp_openai_is_open(const cp_openai *openai, cp_http_request *request) {
-    static const cp_api_error loading = {503, "loading", "the model is being loaded", NULL,
-                                         LOADING_RETRY_S};
     if (atomic_load(&openai->draining))
-        cp_http_fail(request, &cp_openai_draining);
+        cp_http_fail(request, &cp_api_draining);
     else if (cp_inference_get_state(openai->inference) != CP_INFERENCE_READY)
-        cp_http_fail(request, &loading);
+        cp_http_fail(request, &cp_api_loading);
     return request->reply.status == 0;
 }
 
@@ -78,7 +67,7 @@ bool cp_openai_accept(cp_openai *openai, cp_http_request *request) {
     atomic_fetch_add(&openai->n_unfinished, 1);
     if (atomic_load(&openai->draining)) {
         atomic_fetch_sub(&openai->n_unfinished, 1);
-        cp_http_fail(request, &cp_openai_draining);
+        cp_http_fail(request, &cp_api_draining);
         return false;
     }
     cp_http_defer(request);
@@ -93,13 +82,6 @@ void cp_openai_finish(cp_openai *openai, cp_http_request *request) {
 cp_api_error cp_openai_queue_full(const cp_openai *openai) {
     return (cp_api_error){503, "queue_full", "all places are taken; try again later", NULL,
                           cp_inference_retry_after_s(openai->inference)};
-}
-
-uint64_t cp_openai_deadline_ns(const cp_openai *openai, const cp_http_request *request,
-                               int64_t wish_ms) {
-    int64_t ms = openai->settings->request_timeout_s * 1000;
-    ms = wish_ms >= 0 && wish_ms < ms ? wish_ms : ms;
-    return request->received_ns + (uint64_t)ms * 1000000u;
 }
 
 bool cp_openai_names_model(const char *asked, const char *folder, const char *word) {
@@ -131,8 +113,7 @@ size_t cp_openai_context(const cp_openai *openai) {
     return llm ? cp_llm_context(llm) : (size_t)openai->settings->context_tokens;
 }
 
-/* ---- models -----------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static cp_openai_model describe_chat_model(const cp_openai *openai) {
     bool ready = cp_inference_get_state(openai->inference) == CP_INFERENCE_READY;
@@ -158,7 +139,7 @@ static cp_openai_model describe_embedder(const cp_openai *openai) {
 
 static void answer(cp_http_request *request) {
     if (request->reply.body.failed != CP_OK)
-        cp_http_fail(request, &cp_openai_no_memory);
+        cp_http_fail(request, &cp_api_no_memory);
     else
         request->reply.status = 200;
 }

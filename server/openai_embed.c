@@ -40,7 +40,7 @@ static void finish_with(job *j, const cp_api_error *error) {
 /* Why this job should not go on, or NULL. */
 static const cp_api_error *stop_reason(const job *j) {
     if (atomic_load(&j->openai->cancel_all))
-        return &cp_openai_draining;
+        return &cp_api_draining;
     if (cp_clock_ns() >= j->deadline_ns)
         return &cp_openai_late;
     return cp_http_client_gone(j->http) ? &cp_openai_client_left : NULL;
@@ -54,7 +54,7 @@ static void finish_failed(job *j) {
                  cp_embedder_context(j->openai->embedder));
         finish_with(j, &(cp_api_error){400, "context_length_exceeded", sentence, "input", 0});
     } else if (j->task.status == CP_ERR_NO_MEMORY) {
-        finish_with(j, &cp_openai_no_memory);
+        finish_with(j, &cp_api_no_memory);
     } else {
         cp_log(CP_LOG_ERROR, "embedding failed", CP_LOG_S("trace_id", j->http->trace_id),
                CP_LOG_S("reason", j->task.err.message));
@@ -70,7 +70,7 @@ static void finish_well(job *j) {
     reply->status = 200;
     j->http->prompt_tokens = (int64_t)j->task.n_tokens;
     if (reply->body.failed != CP_OK)
-        cp_http_fail(j->http, &cp_openai_no_memory);
+        cp_http_fail(j->http, &cp_api_no_memory);
     finish(j);
 }
 
@@ -116,7 +116,7 @@ static bool prepare(job *j) {
     j->task = (cp_embedding_task){
         .inputs = j->request.inputs, .n_inputs = j->request.n_inputs, .out = j->vectors};
     if (!j->vectors)
-        cp_http_fail(j->http, &cp_openai_no_memory);
+        cp_http_fail(j->http, &cp_api_no_memory);
     return j->vectors != NULL;
 }
 
@@ -136,7 +136,7 @@ static void submit(job *j) {
         return;
     cp_api_error error = cp_openai_queue_full(openai);
     if (status != CP_ERR_BUSY)
-        error = status == CP_ERR_NO_MEMORY ? cp_openai_no_memory : cp_openai_broken;
+        error = status == CP_ERR_NO_MEMORY ? cp_api_no_memory : cp_openai_broken;
     finish_with(j, &error);
 }
 
@@ -153,12 +153,12 @@ void cp_openai_handle_embeddings(cp_openai *openai, cp_http_request *request) {
         return;
     job *j = calloc(1, sizeof *j);
     if (!j) {
-        cp_http_fail(request, &cp_openai_no_memory);
+        cp_http_fail(request, &cp_api_no_memory);
         return;
     }
     j->openai = openai;
     j->http = request;
-    j->deadline_ns = cp_openai_deadline_ns(openai, request, request->deadline_ms);
+    j->deadline_ns = cp_http_deadline_ns(request, openai->settings->request_timeout_s, 0);
     if (prepare(j))
         submit(j);
     else

@@ -8,8 +8,7 @@
 
 #define DIGITS 9 /* a float comes back as it was */
 
-/* ---- the request ------------------------------------------------------------------------------
- */
+/* ---- the request ----------------------------------------------------------------------------- */
 
 static bool wrong_input(cp_body_reader *r) {
     return cp_body_refuse(r, 422, "input", "wrong_type",
@@ -73,8 +72,7 @@ static bool read_ids(cp_body_reader *r, const cJSON *input, const cp_embedding_l
     }
     out->ids = calloc(total ? total : 1, sizeof *out->ids);
     if (!out->ids) {
-        r->fault->error =
-            (cp_api_error){503, "no_memory", "the server is short of memory", NULL, 1};
+        r->fault->error = cp_api_no_memory;
         return false;
     }
     if (!nested)
@@ -140,8 +138,7 @@ void cp_openai_embeddings_deinit(cp_openai_embeddings *request) {
     *request = (cp_openai_embeddings){0};
 }
 
-/* ---- the reply --------------------------------------------------------------------------------
- */
+/* ---- the reply ------------------------------------------------------------------------------- */
 
 static void normalise(float *vector, size_t n) {
     double sum = 0;

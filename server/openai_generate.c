@@ -33,8 +33,7 @@ static void free_job(job *j) {
     free(j);
 }
 
-/* ---- the stream -------------------------------------------------------------------------------
- */
+/* ---- the stream ------------------------------------------------------------------------------ */
 
 /* Sends j->event. */
 static void send_event(job *j) {
@@ -80,13 +79,12 @@ static bool is_cancelled(void *user) {
     return false;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static const cp_api_error *cancel_reason(const job *j) {
     if (j->starved)
-        return &cp_openai_no_memory;
-    return atomic_load(&j->openai->cancel_all) ? &cp_openai_draining : &cp_openai_client_left;
+        return &cp_api_no_memory;
+    return atomic_load(&j->openai->cancel_all) ? &cp_api_draining : &cp_openai_client_left;
 }
 
 /* What a failed generation means to the client. */
@@ -105,7 +103,7 @@ static cp_api_error failure(const job *j, cp_status status, const cp_error *err,
     case CP_ERR_USAGE:
         return (cp_api_error){422, "invalid", "the prompt has no tokens", param, 0};
     case CP_ERR_NO_MEMORY:
-        return cp_openai_no_memory;
+        return cp_api_no_memory;
     case CP_ERR_BUSY:
         return cp_openai_queue_full(j->openai);
     default:
@@ -156,12 +154,12 @@ static void finish_well(job *j, const cp_llm_result *result) {
         cp_openai_chunk_end(&j->answer, result, &j->event);
         send_event(j);
         if (j->starved)
-            cp_http_stream_fail(j->http, &cp_openai_no_memory);
+            cp_http_stream_fail(j->http, &cp_api_no_memory);
     } else {
         cp_openai_reply_append(&j->answer, result, &reply->body);
         reply->status = 200;
         if (reply->body.failed != CP_OK || j->starved)
-            cp_http_fail(j->http, &cp_openai_no_memory);
+            cp_http_fail(j->http, &cp_api_no_memory);
     }
     finish(j);
 }
@@ -184,19 +182,18 @@ static void on_done(void *user, cp_status status, const cp_llm_result *result,
         finish_well(j, result);
 }
 
-/* ---- the HTTP thread --------------------------------------------------------------------------
- */
+/* ---- the HTTP thread ------------------------------------------------------------------------- */
 
 /* The parsed request with everything that the model and the callbacks need. */
 static void complete(job *j) {
     const cp_openai *openai = j->openai;
     cp_llm_request *llm = &j->request.llm;
-    int64_t wish = j->request.deadline_ms >= 0 ? j->request.deadline_ms : j->http->deadline_ms;
     llm->sampling = cp_openai_request_sampling(
         &j->request, cp_inference_default_sampling(openai->inference, llm->thinking));
     if (!cp_openai_request_has_seed(&j->request))
         llm->sampling.seed = cp_http_random_seed();
-    llm->deadline_ns = cp_openai_deadline_ns(openai, j->http, wish);
+    llm->deadline_ns =
+        cp_http_deadline_ns(j->http, openai->settings->request_timeout_s, j->request.deadline_ms);
     llm->owner = cp_access_owner(j->http);
     llm->on_text = on_text;
     llm->is_cancelled = is_cancelled;
@@ -254,7 +251,7 @@ static void handle(cp_openai *openai, cp_http_request *http, cp_openai_kind kind
         return;
     job *j = calloc(1, sizeof *j);
     if (!j) {
-        cp_http_fail(http, &cp_openai_no_memory);
+        cp_http_fail(http, &cp_api_no_memory);
         return;
     }
     j->openai = openai;

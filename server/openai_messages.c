@@ -7,7 +7,7 @@
 #include <string.h>
 
 static bool no_memory(cp_body_reader *r) {
-    r->fault->error = (cp_api_error){503, "no_memory", "the server is short of memory", NULL, 1};
+    r->fault->error = cp_api_no_memory;
     return false;
 }
 

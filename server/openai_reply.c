@@ -8,8 +8,7 @@ static bool is_chat(const cp_openai_answer *a) {
     return a->request->kind == CP_OPENAI_CHAT;
 }
 
-/* ---- what stands beside the text --------------------------------------------------------------
- */
+/* ---- what stands beside the text ------------------------------------------------------------- */
 
 static void put_head(const cp_openai_answer *a, bool chunk, cp_json_writer *w) {
     cp_strbuf id;
@@ -103,8 +102,7 @@ static void put_logprobs(const cp_openai_answer *a, cp_json_writer *w) {
         cp_openai_logprobs_write_text(a->logprobs, w);
 }
 
-/* ---- whole objects ----------------------------------------------------------------------------
- */
+/* ---- whole objects --------------------------------------------------------------------------- */
 
 static void put_message(const cp_llm_result *r, cp_json_writer *w) {
     cp_json_key(w, "message");
@@ -151,8 +149,7 @@ void cp_openai_reply_append(const cp_openai_answer *a, const cp_llm_result *r, c
     cp_strbuf_putc(out, '\n');
 }
 
-/* ---- chunks -----------------------------------------------------------------------------------
- */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
 static void open_event(const cp_openai_answer *a, cp_strbuf *out, cp_json_writer *w) {
     cp_strbuf_puts(out, "data: ");
@@ -245,8 +242,7 @@ void cp_openai_chunk_end(const cp_openai_answer *a, const cp_llm_result *r, cp_s
     cp_strbuf_puts(out, "data: [DONE]\n\n");
 }
 
-/* ---- models -----------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static void put_model(const cp_openai_model *model, cp_json_writer *w) {
     cp_json_open_object(w);

@@ -69,8 +69,7 @@ static const char *const ignored[] = {"user",
                                       "prediction",
                                       NULL};
 
-/* ---- what is refused -------------------------------------------------------------------------
- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static bool unsupported(cp_body_reader *r, const char *key) {
     return cp_body_refuse(r, 400, key, "unsupported", "%s is not supported", key);
@@ -124,8 +123,7 @@ static bool check_unsupported(cp_body_reader *r, cp_openai_kind kind) {
            check_modalities(r);
 }
 
-/* ---- sampling --------------------------------------------------------------------------------
- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
 static bool read_wish(cp_body_reader *r, const char *key, double lo, double hi, unsigned bit,
                       cp_openai_request *out, double *value) {
@@ -172,8 +170,7 @@ bool cp_openai_request_has_seed(const cp_openai_request *request) {
     return request->given & HAS_SEED;
 }
 
-/* ---- lengths, stops, log probabilities -------------------------------------------------------
- */
+/* ---- lengths, stops, log probabilities ------------------------------------------------------- */
 
 /* The newer name counts where both are there. */
 static bool read_length(cp_body_reader *r, int64_t most, cp_openai_request *out) {
@@ -256,8 +253,7 @@ static bool read_stream(cp_body_reader *r, cp_openai_request *out) {
     return cp_body_bool(&inner, "include_usage", NULL, &out->include_usage);
 }
 
-/* ---- thinking --------------------------------------------------------------------------------
- */
+/* ---- thinking -------------------------------------------------------------------------------- */
 
 static bool read_effort(cp_body_reader *r, cp_thinking *thinking) {
     static const char *const efforts[] = {"none", "minimal", "low", "medium",
@@ -317,8 +313,7 @@ static bool read_budget(cp_body_reader *r, cp_openai_request *out) {
     return true;
 }
 
-/* ---- response_format -------------------------------------------------------------------------
- */
+/* ---- response_format ------------------------------------------------------------------------- */
 
 /* The compiler's sentence names keywords and places in the schema, which is what helps. */
 static bool take_schema(cp_body_reader *r, cp_status status, const cp_error *err,
@@ -329,8 +324,7 @@ static bool take_schema(cp_body_reader *r, cp_status status, const cp_error *err
     if (status == CP_OK)
         out->llm.schema = out->schema;
     if (status == CP_ERR_NO_MEMORY)
-        r->fault->error =
-            (cp_api_error){503, "no_memory", "the server is short of memory", NULL, 1};
+        r->fault->error = cp_api_no_memory;
     else if (status != CP_OK)
         return cp_body_refuse(r, 400, "response_format", "unsupported_schema", "%s", err->message);
     return status == CP_OK;
@@ -392,8 +386,7 @@ static bool read_format(cp_body_reader *r, cp_openai_request *out) {
                           "response_format.type must be text, json_object or json_schema");
 }
 
-/* ---- the prompt of a text completion ---------------------------------------------------------
- */
+/* ---- the prompt of a text completion --------------------------------------------------------- */
 
 static bool read_prompt(cp_body_reader *r, cp_openai_request *out) {
     const cJSON *prompt = cp_json_member(r->object, "prompt");
@@ -414,8 +407,7 @@ static bool read_prompt(cp_body_reader *r, cp_openai_request *out) {
     return true;
 }
 
-/* ---- what is kept ----------------------------------------------------------------------------
- */
+/* ---- what is kept ---------------------------------------------------------------------------- */
 
 /* A tree takes many times its text, and a job may wait for long: only texts that llm points to
  * stay.
@@ -429,8 +421,7 @@ static void prune(cJSON *tree) {
         cp_body_keep(message, of_message, true);
 }
 
-/* ---- the whole -------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static bool read_all(cp_body_reader *r, int64_t max_new_tokens, cp_openai_request *out) {
     bool is_chat = out->kind == CP_OPENAI_CHAT;

@@ -17,8 +17,7 @@ struct cp_openai {
     atomic_size_t n_embedding; /* of these: embeddings */
 };
 
-extern const cp_api_error cp_openai_no_memory, cp_openai_draining, cp_openai_client_left,
-    cp_openai_late, cp_openai_broken;
+extern const cp_api_error cp_openai_client_left, cp_openai_late, cp_openai_broken;
 
 /* False with an answer while no work is accepted. */
 bool cp_openai_is_open(const cp_openai *openai, cp_http_request *request) CP_MUST_CHECK;
@@ -30,9 +29,6 @@ void cp_openai_finish(cp_openai *openai, cp_http_request *request);
 /* 503 with the time to wait. */
 cp_api_error cp_openai_queue_full(const cp_openai *openai);
 
-/* When the answer must be there: the setting, or an earlier wish (-1: none). */
-uint64_t cp_openai_deadline_ns(const cp_openai *openai, const cp_http_request *request,
-                               int64_t wish_ms);
 /* Whether `asked` (NULL: any) names this model: its folder, the word of its setting, "default". */
 bool cp_openai_names_model(const char *asked, const char *folder, const char *word);
 void cp_openai_fail_unknown_model(cp_http_request *request);

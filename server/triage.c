@@ -17,7 +17,6 @@
 
 #define MAX_PROMPT_BYTES ((size_t)256 << 10)
 #define MAX_RULES_BYTES  ((size_t)256 << 10)
-#define DRAINING_RETRY_S 10
 
 struct cp_triage {
     const cp_settings *settings;
@@ -40,10 +39,6 @@ typedef struct job {
     cp_triage_stream *stream; /* NULL: the answer comes whole */
     uint64_t seed, deadline_ns;
 } job;
-
-static const cp_api_error no_memory = {503, "no_memory", "the server is short of memory", NULL, 1};
-static const cp_api_error draining = {503, "draining", "the server is shutting down", NULL,
-                                      DRAINING_RETRY_S};
 
 /* ---- a job's end ----------------------------------------------------------------------------- */
 
@@ -114,7 +109,7 @@ static void answer(job *j, const cp_llm_result *result, const char *fault, int r
     outcome.fault = fault;
     cp_triage_reply_append(&outcome, &reply->body, &verdict);
     if (reply->body.failed != CP_OK) {
-        finish_with(j, &no_memory);
+        finish_with(j, &cp_api_no_memory);
         return;
     }
     note(j, &outcome, &verdict);
@@ -221,7 +216,7 @@ static bool find_record(job *j, cp_patient_record **out) {
     if (status == CP_ERR_NOT_FOUND)
         error = &unknown;
     else if (status == CP_ERR_NO_MEMORY)
-        error = &no_memory;
+        error = &cp_api_no_memory;
     cp_http_fail(j->http, error);
     return false;
 }
@@ -240,7 +235,7 @@ static bool prepare(job *j) {
     if (status == CP_OK && j->request.stream)
         status = cp_triage_stream_create(j->http, &j->stream);
     if (status != CP_OK)
-        cp_http_fail(j->http, &no_memory);
+        cp_http_fail(j->http, &cp_api_no_memory);
     j->messages[0] = (cp_chat_message){.role = CP_ROLE_SYSTEM, .content = cp_triage_instructions};
     j->messages[1] = (cp_chat_message){.role = CP_ROLE_USER, .content = cp_strbuf_text(&j->prompt)};
     return status == CP_OK;
@@ -253,15 +248,6 @@ static bool parse(job *j) {
         return true;
     cp_http_fail(j->http, &fault.error);
     return false;
-}
-
-/* The sooner of the server's limit and the client's wish, in the body or else the header. */
-static uint64_t deadline_of(const job *j) {
-    int64_t ms = j->triage->settings->request_timeout_s * 1000;
-    int64_t wish = j->request.has_deadline ? j->request.deadline_ms : j->http->deadline_ms;
-    if (wish > 0 && wish < ms)
-        ms = wish;
-    return j->http->received_ns + (uint64_t)ms * 1000000u;
 }
 
 /* What the rules say goes out at once. */
@@ -281,7 +267,7 @@ static void accept(job *j) {
     cp_triage *triage = j->triage;
     atomic_fetch_add(&triage->n_unfinished, 1);
     if (atomic_load(&triage->draining)) {
-        cp_http_fail(j->http, &draining);
+        cp_http_fail(j->http, &cp_api_draining);
         atomic_fetch_sub(&triage->n_unfinished, 1);
         free_job(j);
         return;
@@ -294,12 +280,12 @@ static void accept(job *j) {
 
 void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
     if (atomic_load(&triage->draining)) {
-        cp_http_fail(request, &draining);
+        cp_http_fail(request, &cp_api_draining);
         return;
     }
     job *j = calloc(1, sizeof *j);
     if (!j) {
-        cp_http_fail(request, &no_memory);
+        cp_http_fail(request, &cp_api_no_memory);
         return;
     }
     j->triage = triage;
@@ -309,7 +295,8 @@ void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
         free_job(j);
         return;
     }
-    j->deadline_ns = deadline_of(j);
+    j->deadline_ns = cp_http_deadline_ns(request, triage->settings->request_timeout_s,
+                                         j->request.has_deadline ? j->request.deadline_ms : 0);
     j->seed = j->request.has_seed ? (uint64_t)j->request.seed : cp_http_random_seed();
     accept(j);
 }

@@ -95,8 +95,7 @@ static void check_error(test_reply *reply, int status, const char *code, const c
     test_reply_free(reply);
 }
 
-/* ---- streams ---------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 typedef struct events {
     cJSON *list; /* array of the events' objects */
@@ -290,8 +289,7 @@ static void log_probabilities_are_there_for_each_token(void **state) {
     stop(&server);
 }
 
-/* ---- models, names, refusals -----------------------------------------------------------------
- */
+/* ---- models, names, refusals ----------------------------------------------------------------- */
 
 static void models_answer_to_their_names(void **state) {
     static const char *const names[] = {CHAT_MODEL, "default", NULL};
@@ -427,8 +425,7 @@ static void the_mock_answers_every_endpoint(void **state) {
     stop(&server);
 }
 
-/* ---- time ------------------------------------------------------------------------------------
- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 /* What is there at the deadline is the answer; nothing at all is 504. Both are right, which one
  * depends on the machine. */
@@ -550,8 +547,7 @@ static void draining_cuts_an_endless_stream_with_an_error(void **state) {
     assert_int_equal(test_server_stop(&server, 0), 0);
 }
 
-/* ---- embeddings ------------------------------------------------------------------------------
- */
+/* ---- embeddings ------------------------------------------------------------------------------ */
 
 static void read_vector(const cJSON *list, float *out, size_t n) {
     assert_int_equal(cJSON_GetArraySize(list), n);
@@ -647,8 +643,7 @@ static void many_embeddings_beside_a_stream(void **state) {
     stop(&server);
 }
 
-/* ---- what stays here -------------------------------------------------------------------------
- */
+/* ---- what stays here ------------------------------------------------------------------------- */
 
 static void what_is_said_is_not_logged(void **state) {
     static const char *const bodies[] = {

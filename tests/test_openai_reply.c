@@ -95,8 +95,7 @@ static cJSON *read_json(const char *text, size_t n) {
     return tree;
 }
 
-/* ---- whole objects ---------------------------------------------------------------------------
- */
+/* ---- whole objects --------------------------------------------------------------------------- */
 
 static void a_chat_completion_has_all_parts(void **state) {
     fixture f;
@@ -194,8 +193,7 @@ static void a_text_completion_has_its_own_shape(void **state) {
     teardown(&f);
 }
 
-/* ---- streams ---------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 /* Takes one event off the front of `out`; NULL for [DONE]. */
 static cJSON *next_event(cp_strbuf *out) {
@@ -268,8 +266,7 @@ static void a_text_stream_has_no_role_and_no_usage_unasked(void **state) {
     teardown(&f);
 }
 
-/* ---- log probabilities -----------------------------------------------------------------------
- */
+/* ---- log probabilities ----------------------------------------------------------------------- */
 
 static cp_tokenizer *open_tokenizer(void) {
     cp_tokenizer *tok;
@@ -371,8 +368,7 @@ static void log_probabilities_of_a_text_stream(void **state) {
     cp_tokenizer_close(tok);
 }
 
-/* ---- embeddings ------------------------------------------------------------------------------
- */
+/* ---- embeddings ------------------------------------------------------------------------------ */
 
 static void base64_is_rfc_4648s(void **state) {
     static const char *const cases[][2] = {{"", ""},

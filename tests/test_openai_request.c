@@ -41,8 +41,7 @@ static void check_refused(const char *body, cp_openai_kind kind, int status, con
     cp_openai_request_deinit(&request);
 }
 
-/* ---- chat ------------------------------------------------------------------------------------
- */
+/* ---- chat ------------------------------------------------------------------------------------ */
 
 static void a_full_chat_request_is_read(void **state) {
     (void)state;
@@ -339,8 +338,7 @@ static void too_many_messages_and_long_stops_are_refused(void **state) {
     cp_strbuf_deinit(&body);
 }
 
-/* ---- response_format -------------------------------------------------------------------------
- */
+/* ---- response_format ------------------------------------------------------------------------- */
 
 #define SCHEMA(fields)                                                                             \
     CHAT(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{" fields "}}")
@@ -403,8 +401,7 @@ static void an_unsupported_keyword_is_named(void **state) {
     cp_openai_request_deinit(&request);
 }
 
-/* ---- text completions ------------------------------------------------------------------------
- */
+/* ---- text completions ------------------------------------------------------------------------ */
 
 static void text_completions_are_read(void **state) {
     (void)state;
@@ -452,8 +449,7 @@ static void wrong_text_fields_are_refused_by_name(void **state) {
                       cases[i].param);
 }
 
-/* ---- embeddings ------------------------------------------------------------------------------
- */
+/* ---- embeddings ------------------------------------------------------------------------------ */
 
 #define WIDTH 128
 #define N_IDS 512
@@ -546,8 +542,7 @@ static void wrong_embedding_fields_are_refused_by_name(void **state) {
     cp_strbuf_deinit(&body);
 }
 
-/* ---- hostile bodies --------------------------------------------------------------------------
- */
+/* ---- hostile bodies -------------------------------------------------------------------------- */
 
 /* A right body with bytes changed, dropped and doubled: never a crash, and a refusal is whole. */
 static void broken_bodies_are_refused_or_read(void **state) {

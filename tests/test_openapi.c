@@ -93,8 +93,7 @@ static void every_route_is_counted_by_its_name(void **state) {
     cp_metrics_free(metrics);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void check_value(const document *d, const cJSON *schema, const char *text, size_t n,
                         const char *what) {
