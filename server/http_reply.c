@@ -8,6 +8,8 @@
 const cp_api_error cp_api_no_memory = {503, "no_memory", "the server is short of memory", NULL, 1};
 const cp_api_error cp_api_draining = {503, "draining", "the server is shutting down", NULL, 10};
 const cp_api_error cp_api_loading = {503, "loading", "the model is being loaded", NULL, 5};
+const cp_api_error cp_api_client_left = {CP_HTTP_CLIENT_GONE, "client_gone", "the client left",
+                                         NULL, 0};
 
 void cp_http_reply_init(cp_http_reply *reply) {
     *reply = (cp_http_reply){.content_type = "application/json"};

@@ -33,7 +33,7 @@ typedef struct cp_api_error {
 } cp_api_error;
 
 /* What several parts answer, in one wording. */
-extern const cp_api_error cp_api_no_memory, cp_api_draining, cp_api_loading;
+extern const cp_api_error cp_api_no_memory, cp_api_draining, cp_api_loading, cp_api_client_left;
 
 /* Replaces what the reply held. Without memory the body is empty and the status stands. */
 void cp_http_reply_error(cp_http_reply *reply, const cp_api_error *error, const char *trace_id,

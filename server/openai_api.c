@@ -8,8 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-const cp_api_error cp_openai_client_left = {CP_HTTP_CLIENT_GONE, "client_gone", "the client left",
-                                            NULL, 0};
 const cp_api_error cp_openai_late = {504, "deadline", "the answer was not ready in time", NULL, 0};
 const cp_api_error cp_openai_broken = {500, "internal", "the model could not answer", NULL, 0};
 

@@ -43,7 +43,7 @@ static const cp_api_error *stop_reason(const job *j) {
         return &cp_api_draining;
     if (cp_clock_ns() >= j->deadline_ns)
         return &cp_openai_late;
-    return cp_http_client_gone(j->http) ? &cp_openai_client_left : NULL;
+    return cp_http_client_gone(j->http) ? &cp_api_client_left : NULL;
 }
 
 static void finish_failed(job *j) {

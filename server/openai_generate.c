@@ -84,7 +84,7 @@ static bool is_cancelled(void *user) {
 static const cp_api_error *cancel_reason(const job *j) {
     if (j->starved)
         return &cp_api_no_memory;
-    return atomic_load(&j->openai->cancel_all) ? &cp_api_draining : &cp_openai_client_left;
+    return atomic_load(&j->openai->cancel_all) ? &cp_api_draining : &cp_api_client_left;
 }
 
 /* What a failed generation means to the client. */

@@ -17,7 +17,7 @@ struct cp_openai {
     atomic_size_t n_embedding; /* of these: embeddings */
 };
 
-extern const cp_api_error cp_openai_client_left, cp_openai_late, cp_openai_broken;
+extern const cp_api_error cp_openai_late, cp_openai_broken;
 
 /* False with an answer while no work is accepted. */
 bool cp_openai_is_open(const cp_openai *openai, cp_http_request *request) CP_MUST_CHECK;

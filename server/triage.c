@@ -138,7 +138,7 @@ static void on_text(void *user, cp_text_part part, const char *text, size_t n) {
 /* Why a result is not whole; NULL when it is. */
 static const char *fault_of(const job *j, const cp_llm_result *result) {
     if (result->finish == CP_FINISH_CANCELLED)
-        return atomic_load(&j->triage->cancel_all) ? "shutdown" : "client_left";
+        return "shutdown";
     if (result->finish == CP_FINISH_LENGTH)
         return cp_clock_ns() >= j->deadline_ns ? "deadline" : "cut_off";
     return NULL;
@@ -153,10 +153,13 @@ static const char *reason_of(cp_status status) {
 static void on_done(void *user, cp_status status, const cp_llm_result *result,
                     const cp_error *err) {
     job *j = user;
+    bool was_cancelled = status == CP_OK && result->finish == CP_FINISH_CANCELLED;
+    if (was_cancelled && !atomic_load(&j->triage->cancel_all)) {
+        finish_with(j, &cp_api_client_left); /* nobody is there to read it */
+        return;
+    }
     if (status == CP_OK) {
-        const char *fault = fault_of(j, result);
-        bool said_nothing = result->finish == CP_FINISH_CANCELLED;
-        answer(j, said_nothing ? NULL : result, fault, 0);
+        answer(j, was_cancelled ? NULL : result, fault_of(j, result), 0);
         return;
     }
     cp_log(CP_LOG_ERROR, "generation failed", CP_LOG_S("trace_id", j->http->trace_id),
