@@ -96,6 +96,8 @@ static void keep_sample(run *r, const cp_load_sample *sample) {
 /* Notes the end of the slot's request; `http` is NULL when the client left by itself. */
 static void record(run *r, slot *s, cp_load_outcome outcome, const cp_http_answer *http) {
     uint64_t now = cp_clock_ns();
+    if (outcome == CP_LOAD_ANSWERED && !s->first_ns && s->answer.n_content > 0)
+        s->first_ns = now; /* a whole answer is its own first content */
     cp_str value;
     cp_load_sample sample = {.at_s = between(r->measure_ns, s->due_ns),
                              .late_s = (float)between(s->due_ns, s->sent_ns),
@@ -148,8 +150,6 @@ static void end_request(slot *s, cp_load_outcome outcome, const cp_http_answer *
 static void on_done(void *user, const cp_http_answer *http) {
     slot *s = user;
     bool answered = cp_load_answer_end(&s->answer, http->end, http->status);
-    if (answered && !s->first_ns && s->answer.n_content > 0)
-        s->first_ns = cp_clock_ns(); /* a whole answer is its own first content */
     end_request(s,
                 s->has_left           ? CP_LOAD_LEFT
                 : answered            ? CP_LOAD_ANSWERED
