@@ -48,14 +48,15 @@ static size_t thin_times(const cp_load_times *t, double *x, double *y) {
     return n;
 }
 
-static void chart_distribution(const cp_load_summary *s, cp_strbuf *out) {
+static void chart_distribution(const cp_load_report *r, cp_strbuf *out) {
+    const cp_load_summary *s = r->summary;
     double x[3][CDF_POINTS], y[3][CDF_POINTS];
     const cp_load_times *const times[3] = {&s->first, &s->whole, &s->refusal};
     static const char *const labels[3] = {"first token", "whole answer", "refusal (503)"};
     static const size_t series[3] = {1, 0, 4};
     cp_chart_curve curves[3];
     size_t n = 0;
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = r->plan->stream ? 0 : 1; i < 3; i++) /* a whole answer is its first token */
         if (times[i]->n > 0) {
             curves[n] = (cp_chart_curve){labels[i], series[i], thin_times(times[i], x[n], y[n]),
                                          x[n], y[n]};
@@ -251,7 +252,7 @@ void cp_load_write_html(const cp_load_report *r, cp_strbuf *out) {
     put_facts(r, out);
     cp_strbuf_puts(out, "<div class=\"grid\">\n");
     chart_latency(r->summary, out);
-    chart_distribution(r->summary, out);
+    chart_distribution(r, out);
     chart_rates(r->summary, out);
     chart_process(r, out);
     cp_strbuf_puts(out, "</div>\n");
