@@ -101,14 +101,17 @@ static cp_status write_all(int fd, cp_str bytes, const char *path, cp_error *err
     return fsync(fd) == 0 ? CP_OK : os_error(err, path, "sync");
 }
 
-cp_status cp_file_write(const char *path, cp_str bytes, cp_error *err) {
-    char temporary[CP_PATH_CAP];
-    int n = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
-    if (n < 0 || (size_t)n >= sizeof temporary)
+/* Beside `path`, so that the rename stays in one file system. */
+static cp_status temporary_name(const char *path, char out[CP_PATH_CAP], cp_error *err) {
+    int n = snprintf(out, CP_PATH_CAP, "%s.%ld.tmp", path, (long)getpid());
+    if (n < 0 || n >= CP_PATH_CAP)
         return cp_error_set(err, CP_ERR_LIMIT, "%s: path is too long", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return os_error(err, temporary, "create");
+    return CP_OK;
+}
+
+/* Takes over the open temporary file. */
+static cp_status put_in_place(int fd, const char *temporary, const char *path, cp_str bytes,
+                              cp_error *err) {
     cp_status status = write_all(fd, bytes, temporary, err);
     close(fd);
     if (status == CP_OK && rename(temporary, path) != 0)
@@ -116,6 +119,53 @@ cp_status cp_file_write(const char *path, cp_str bytes, cp_error *err) {
     if (status != CP_OK)
         unlink(temporary);
     return status;
+}
+
+cp_status cp_file_write(const char *path, cp_str bytes, cp_error *err) {
+    char temporary[CP_PATH_CAP];
+    cp_status status = temporary_name(path, temporary, err);
+    if (status != CP_OK)
+        return status;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return os_error(err, temporary, "create");
+    return put_in_place(fd, temporary, path, bytes, err);
+}
+
+cp_status cp_file_write_private(const char *path, cp_str bytes, cp_error *err) {
+    char temporary[CP_PATH_CAP];
+    struct stat old;
+    cp_status status = temporary_name(path, temporary, err);
+    if (status != CP_OK)
+        return status;
+    bool replaces = stat(path, &old) == 0;
+    unlink(temporary); /* of a process that was killed */
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return os_error(err, temporary, "create");
+    if (replaces && (fchown(fd, old.st_uid, old.st_gid) != 0 ||
+                     fchmod(fd, 0600 | (old.st_mode & S_IRGRP)) != 0)) {
+        status = os_error(err, path, "keep its owner");
+        close(fd);
+        unlink(temporary);
+        return status;
+    }
+    return put_in_place(fd, temporary, path, bytes, err);
+}
+
+cp_status cp_file_check_private(const char *path, cp_error *err) {
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return os_error(err, path, "stat");
+    if (geteuid() != 0 && info.st_uid != 0 && info.st_uid != geteuid())
+        return cp_error_set(err, CP_ERR_IO,
+                            "%s belongs to another user (id %lu), expected this one or root", path,
+                            (unsigned long)info.st_uid);
+    if (info.st_mode & (S_IWGRP | S_IRWXO))
+        return cp_error_set(err, CP_ERR_IO,
+                            "%s has the permissions %04o, expected 0600 (chmod 600 %s)", path,
+                            (unsigned)info.st_mode & 07777, path);
+    return CP_OK;
 }
 
 bool cp_file_exists(const char *path) {

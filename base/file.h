@@ -27,6 +27,13 @@ cp_status cp_file_read(const char *path, size_t max_bytes, cp_strbuf *out,
 /* Writes all bytes to `path` by way of a temporary file beside it and a rename. */
 cp_status cp_file_write(const char *path, cp_str bytes, cp_error *err) CP_MUST_CHECK;
 
+/* The same for a file of secrets: a new one is readable by its owner only, one that is replaced
+ * keeps its owner, its group and whether the group may read it. */
+cp_status cp_file_write_private(const char *path, cp_str bytes, cp_error *err) CP_MUST_CHECK;
+/* A file of secrets belongs to us or to root (to anybody when we are root), only its owner can
+ * write it, and nobody but owner and group can read it. The error tells what to do. */
+cp_status cp_file_check_private(const char *path, cp_error *err) CP_MUST_CHECK;
+
 bool cp_file_exists(const char *path);
 bool cp_file_is_folder(const char *path);
 

@@ -18,6 +18,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"serve", "the triage server", cmd_serve},
+    {"keys", "make, list and revoke the server's API keys", cmd_keys},
     {"generate", "continue a prompt", cmd_generate},
     {"chat", "a conversation in the terminal", cmd_chat},
     {"tokenize", "text to token ids and back", cmd_tokenize},

@@ -54,9 +54,10 @@ static cp_kv choose_kv(const cp_engine *e, const cp_engine_options *options) {
         return options->kv;
     if (!is_quantized(e))
         return CP_KV_F32;
+    cp_kv_layout layout;
     size_t bytes = 0;
-    if (options &&
-        cp_kv_cache_bytes(&e->config, CP_KV_F16, options->plan_tokens, &bytes, NULL) != CP_OK)
+    cp_kv_layout_make(&e->config, CP_KV_F16, &layout);
+    if (options && !cp_size_mul(cp_kv_blocks(options->plan_tokens), layout.block_bytes, &bytes))
         return CP_KV_INT8;
     size_t needed = cp_engine_weight_bytes(e) + e->workspace.memory_bytes + bytes;
     return needed <= cp_sysinfo_memory_available() ? CP_KV_F16 : CP_KV_INT8;
@@ -88,7 +89,7 @@ cp_status cp_engine_open(const char *dir, const cp_engine_options *options, cp_e
     }
     cp_product_init();
     e->mix = cp_mix_kernels_for(e->kernels->name);
-    e->kv = choose_kv(e, options);
+    cp_kv_layout_make(&e->config, choose_kv(e, options), &e->kv);
     *out = e;
     return CP_OK;
 }
@@ -96,6 +97,7 @@ cp_status cp_engine_open(const char *dir, const cp_engine_options *options, cp_e
 void cp_engine_close(cp_engine *e) {
     if (!e)
         return;
+    cp_attention_free(e);
     cp_threads_free(e->threads);
     cp_workspace_free(&e->workspace);
     cp_weights_close(&e->weights);
@@ -131,14 +133,11 @@ size_t cp_engine_workspace_bytes(const cp_engine *e) {
 }
 
 cp_kv cp_engine_kv(const cp_engine *e) {
-    return e->kv;
+    return e->kv.kind;
 }
 
 size_t cp_engine_kv_bytes(const cp_engine *e) {
-    size_t bytes = 0; /* of a whole tile of positions: int8 keys come in tiles */
-    return cp_kv_cache_bytes(&e->config, e->kv, CP_TILE_ROWS, &bytes, NULL) == CP_OK
-               ? bytes / CP_TILE_ROWS
-               : 0;
+    return e->kv.block_bytes / CP_KV_BLOCK;
 }
 
 const char *cp_engine_isa(const cp_engine *e) {

@@ -1,15 +1,17 @@
 /* The engine: token ids in, logits and token ids out. It knows no text and no HTTP.
  *
  * An engine is a model opened from a Hugging Face folder (weights mapped, borrowed, read-only) and
- * the threads that compute it. A session is one sequence: its KV cache, its position and the
- * buffers of a step, all allocated when it is created; evaluating tokens allocates nothing.
- * Sessions of one engine take turns (one evaluates at a time; the caller sees to it), because they
- * share the threads. Engines are independent of each other. */
+ * the threads that compute it. A session is one sequence: its place in a KV cache and its position;
+ * evaluating tokens allocates nothing. Sessions have a cache of their own, or share a pool of
+ * blocks, where one that begins like an earlier one takes over what that computed. Sessions of one
+ * engine are created and evaluated by one thread, because they share its threads and buffers.
+ * Engines are independent of each other. */
 #ifndef CP_ENGINE_ENGINE_H
 #define CP_ENGINE_ENGINE_H
 
 #include "base/error.h"
 #include "engine/config.h"
+#include "engine/kv_pool.h"
 #include "engine/sampler.h"
 
 #include <stdbool.h>
@@ -51,10 +53,26 @@ size_t cp_engine_kv_bytes(const cp_engine *engine);
 size_t cp_engine_workspace_bytes(const cp_engine *engine);
 const char *cp_engine_isa(const cp_engine *engine); /* "scalar", "avx2" */
 
-/* KV cache for up to max_tokens tokens; pages that no token has reached yet cost no memory. */
+/* With a cache of its own for up to max_tokens tokens; what no token has reached yet costs no
+ * memory. */
 cp_status cp_session_create(cp_engine *engine, size_t max_tokens, cp_session **out,
                             cp_error *err) CP_MUST_CHECK;
 void cp_session_free(cp_session *session);
+
+/* A pool for sessions of this engine that holds at least n_tokens of one sequence. */
+cp_status cp_engine_make_pool(const cp_engine *engine, size_t n_tokens, cp_kv_pool **out,
+                              cp_error *err) CP_MUST_CHECK;
+/* In a pool, which must outlive it. Such a session takes part in cp_engine_step only: it keeps no
+ * logits of its own. */
+cp_status cp_session_create_in(cp_engine *engine, cp_kv_pool *pool, const char *owner,
+                               size_t max_tokens, cp_session **out, cp_error *err) CP_MUST_CHECK;
+/* An empty session takes over what sessions of the same owner published for a beginning of ids [n],
+ * at most n - 1 tokens, since the last one's logits must be computed. Returns how many. */
+size_t cp_session_adopt(cp_session *session, const int32_t *ids, size_t n);
+/* Lets later sessions find this one's tokens: whole blocks, and with `rest` the begun one too,
+ * after which the session should not go on. */
+void cp_session_publish(cp_session *session, bool rest);
+
 /* The bytes that such a session takes once all its pages have been used. */
 cp_status cp_session_bytes(cp_engine *engine, size_t max_tokens, size_t *bytes,
                            cp_error *err) CP_MUST_CHECK;
@@ -86,6 +104,27 @@ typedef struct cp_eval_hooks {
 cp_status cp_session_eval(cp_session *session, const int32_t *ids, size_t n,
                           const cp_eval_hooks *hooks, cp_error *err) CP_MUST_CHECK;
 
+/* A part of a step: tokens that are appended to one session. */
+typedef struct cp_step_part {
+    cp_session *session;
+    const int32_t *ids; /* [n], n at least 1 */
+    size_t n;
+    size_t n_logits; /* the logits of its last n_logits tokens are wanted */
+} cp_step_part;
+
+typedef struct cp_step_hooks {
+    /* Called after all tokens went through, with the logits [vocab_size] of `token` (0..n) of each
+     * part, in order. May rewind sessions; must not evaluate. */
+    void (*on_logits)(void *user, size_t part, size_t token, const float *logits);
+    void *user;
+} cp_step_hooks;
+
+/* One step for parts of different sessions, CP_STEP_MAX_TOKENS tokens at most together: weights are
+ * read once for all, and each session gets the same bits as alone (quantized weights). Refuses
+ * before anything changes; CP_ERR_BUSY when the pool has no free block. */
+cp_status cp_engine_step(cp_engine *engine, const cp_step_part *parts, size_t n_parts,
+                         const cp_step_hooks *hooks, cp_error *err) CP_MUST_CHECK;
+
 /* One token of each of n sessions of the same engine in one step: weights are read once for all,
  * and each session gets the same bits as alone (quantized weights). n is at most
  * CP_STEP_MAX_TOKENS; a session may appear once. Checks as cp_session_eval does, before anything
@@ -93,8 +132,8 @@ cp_status cp_session_eval(cp_session *session, const int32_t *ids, size_t n,
 cp_status cp_sessions_decode(cp_session *const *sessions, const int32_t *ids, size_t n,
                              cp_error *err) CP_MUST_CHECK;
 
-/* After an eval: logits [vocab_size] of the last token; its hidden state [hidden_size] after the
- * final norm. Valid until the next eval. */
+/* After an eval of a session with its own cache: logits [vocab_size] of the last token; its hidden
+ * state [hidden_size] after the final norm. Valid until the next eval. */
 const float *cp_session_logits(const cp_session *session);
 const float *cp_session_hidden(const cp_session *session);
 

@@ -141,9 +141,10 @@ static void store(void *arg, size_t thread, size_t n_threads) {
     cp_threads_share(p->n * p->c->n_kv_heads, 1, thread, n_threads, &begin, &end);
     for (size_t i = begin; i < end; i++) {
         const cp_row *row = &p->ws->rows[i / p->c->n_kv_heads];
-        cp_kv_cache_store(&row->session->cache, p->kernels, p->e->mix, p->layer,
-                          i % p->c->n_kv_heads, row->position, p->ws->k + i * p->c->head_dim,
-                          p->ws->v + i * p->c->head_dim);
+        cp_kv_store(&p->e->kv, p->kernels, p->e->mix,
+                    row->session->memory[row->position / CP_KV_BLOCK], p->layer,
+                    i % p->c->n_kv_heads, row->position % CP_KV_BLOCK,
+                    p->ws->k + i * p->c->head_dim, p->ws->v + i * p->c->head_dim);
     }
 }
 
@@ -219,11 +220,11 @@ void cp_forward_step(cp_engine *e, const cp_eval_hooks *hooks) {
     }
 }
 
-void cp_forward_head(cp_engine *e, size_t row, size_t n, const cp_eval_hooks *hooks) {
+void cp_forward_head(cp_engine *e, const size_t *rows, size_t n, const cp_eval_hooks *hooks) {
     cp_workspace *ws = &e->workspace;
     size_t hidden = e->config.hidden_size;
     for (size_t t = 0; t < n; t++)
-        e->kernels->rms_norm(ws->x + (row + t) * hidden, e->weights.final_norm, e->config.norm_eps,
+        e->kernels->rms_norm(ws->x + rows[t] * hidden, e->weights.final_norm, e->config.norm_eps,
                              hidden, ws->final + t * hidden);
     trace(hooks, "hidden", e->config.n_layers + 1, ws->final, n, hidden);
     products(e, &(cp_product){&e->weights.head, ws->logits, e->config.vocab_size}, 1, ws->final, n);

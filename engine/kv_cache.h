@@ -1,10 +1,11 @@
-/* One sequence's keys and values, for all layers, and the attention scores they give.
+/* Keys and values of a sequence, in blocks of CP_KV_BLOCK positions, and the attention they give.
  *
- * Kept as float32 or half precision, positions in order (a key is a row of head_dim values), or as
- * int8 with a scale for each group of 32 values: keys then lie in the tiles of quant.h, where a row
- * is a position, so that scores are a quantized product; values lie in order. What a position holds
- * depends on its token alone, never on how tokens were grouped into steps. Memory is pages, taken
- * as positions are reached. */
+ * A block holds its positions' keys and values for all layers and heads. They are kept as float32
+ * or half precision, positions in order (a key is a row of head_dim values), or as int8 with a
+ * scale for each group of 32 values: keys then lie in the tiles of quant.h, where a row is a
+ * position, so that scores are a quantized product; values lie in order. What a position holds
+ * depends on the tokens up to it alone, never on how they were grouped into steps: so a block can
+ * be shared by sequences that begin alike. Who owns a block is kv_pool.h's matter. */
 #ifndef CP_ENGINE_KV_CACHE_H
 #define CP_ENGINE_KV_CACHE_H
 
@@ -13,25 +14,26 @@
 #include "engine/kernels/kernels.h"
 #include "engine/kernels/mix_kernels.h"
 
-typedef struct cp_kv_cache {
+#define CP_KV_BLOCK 32 /* positions of a block; whole tiles */
+
+typedef struct cp_kv_layout {
     cp_kv kind; /* F32, F16 or INT8 */
-    size_t n_layers, n_kv_heads, head_dim, max_tokens;
-    size_t key_bytes, value_bytes; /* of one kv head of one layer, all positions */
-    unsigned char *memory;
-    size_t memory_bytes;
-} cp_kv_cache;
+    size_t n_layers, n_kv_heads, head_dim;
+    size_t key_bytes, value_bytes; /* of one kv head of one layer of a block */
+    size_t block_bytes;
+} cp_kv_layout;
 
-/* Bytes for max_tokens positions; an error when that does not fit in size_t. */
-cp_status cp_kv_cache_bytes(const cp_model_config *config, cp_kv kind, size_t max_tokens,
-                            size_t *bytes, cp_error *err) CP_MUST_CHECK;
-cp_status cp_kv_cache_create(const cp_model_config *config, cp_kv kind, size_t max_tokens,
-                             cp_kv_cache *out, cp_error *err) CP_MUST_CHECK;
-void cp_kv_cache_free(cp_kv_cache *cache);
+void cp_kv_layout_make(const cp_model_config *config, cp_kv kind, cp_kv_layout *out);
 
-/* Puts the key and value [head_dim] of one position and kv head into their place. */
-void cp_kv_cache_store(cp_kv_cache *cache, const cp_kernels *kernels, const cp_mix_kernels *mix,
-                       size_t layer, size_t head, size_t position, const float *key,
-                       const float *value);
+static inline size_t cp_kv_blocks(size_t n_tokens) {
+    return n_tokens / CP_KV_BLOCK + (n_tokens % CP_KV_BLOCK != 0);
+}
+
+/* Puts the key and value [head_dim] of one kv head into place `slot` (0..CP_KV_BLOCK) of a block.
+ */
+void cp_kv_store(const cp_kv_layout *layout, const cp_kernels *kernels, const cp_mix_kernels *mix,
+                 unsigned char *block, size_t layer, size_t head, size_t slot, const float *key,
+                 const float *value);
 
 /* Scratch of one attention item: its queries quantized (int8 cache), and their scores. */
 typedef struct cp_attention_scratch {
@@ -45,11 +47,12 @@ typedef struct cp_attention_scratch {
 #define CP_ATTENTION_ROWS 4
 
 /* Attention of n_rows neighbouring tokens, `group` queries [head_dim] each that share a kv head;
- * token r sees positions 0..first_n + r. q and out are [n_rows, group, head_dim]. For each query
- * out = softmax(q K / sqrt(head_dim)) V; its bits do not depend on what it was computed with. */
-void cp_kv_cache_attend(const cp_kv_cache *cache, const cp_kernels *kernels,
-                        const cp_mix_kernels *mix, size_t layer, size_t head, size_t first_n,
-                        size_t n_rows, size_t group, const float *q,
-                        const cp_attention_scratch *scratch, float *out);
+ * token r sees positions 0..first_n + r, which lie in `blocks` in order. q and out are [n_rows,
+ * group, head_dim]. For each query out = softmax(q K / sqrt(head_dim)) V; its bits do not depend on
+ * what it was computed with. (Paged: Kwon et al. 2023) */
+void cp_kv_attend(const cp_kv_layout *layout, const cp_kernels *kernels, const cp_mix_kernels *mix,
+                  unsigned char *const *blocks, size_t layer, size_t head, size_t first_n,
+                  size_t n_rows, size_t group, const float *q, const cp_attention_scratch *scratch,
+                  float *out);
 
 #endif

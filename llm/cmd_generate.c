@@ -70,9 +70,9 @@ static void put_result(const generate_command *c, cp_llm *llm, const cp_llm_resu
     cp_json_key(w, "usage");
     cp_json_open_object(w);
     cp_json_member_int(w, "prompt_tokens", (int64_t)r->prompt_tokens);
-    size_t n = r->ids.n - r->structured.tail_tokens; /* the tail is nobody's wish */
-    cp_json_member_int(w, "completion_tokens", (int64_t)n);
-    cp_json_member_int(w, "total_tokens", (int64_t)(r->prompt_tokens + n));
+    cp_json_member_int(w, "completion_tokens", (int64_t)r->sampled_tokens);
+    cp_json_member_int(w, "appended_tokens", (int64_t)r->appended_tokens);
+    cp_json_member_int(w, "total_tokens", (int64_t)(r->prompt_tokens + r->sampled_tokens));
     cp_json_close_object(w);
     if (r->structured.n_turns > 0)
         put_structured(&r->structured, w);

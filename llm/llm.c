@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 #include "llm/llm_internal.h"
+#include "llm/scheduler.h"
+#include "llm/thinking_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,19 @@ static char *folder_name(const char *dir) {
     while (begin > 0 && dir[begin - 1] != '/')
         begin--;
     return cp_copy_bytes(dir + begin, end - begin);
+}
+
+static cp_status encode(const cp_llm *llm, const char *text, cp_ids *out, cp_error *err) {
+    return cp_tokenizer_encode(llm->tokenizer, text, strlen(text), &(cp_encode_options){0}, out,
+                               err);
+}
+
+static cp_status make_farewell(cp_llm *llm, cp_error *err) {
+    cp_status status = encode(llm, cp_thinking_farewell, &llm->farewell, err);
+    llm->n_farewell_text = llm->farewell.n;
+    if (status == CP_OK)
+        status = cp_ids_push(&llm->farewell, llm->think_close, err);
+    return status == CP_OK ? encode(llm, "\n\n", &llm->farewell, err) : status;
 }
 
 static cp_status open_parts(cp_llm *llm, const char *dir, const cp_llm_options *options,
@@ -36,16 +51,14 @@ static cp_status open_parts(cp_llm *llm, const char *dir, const cp_llm_options *
     const cp_model_config *config = cp_engine_config(llm->engine);
     if (context > config->max_positions)
         context = config->max_positions;
-    status = cp_session_create(llm->engine, context, &llm->session, err);
-    if (status == CP_OK)
-        status = cp_sampler_create(config->vocab_size, &llm->sampler, err);
+    llm->context = context;
     llm->think_open = cp_tokenizer_added_id(llm->tokenizer, "<think>");
     llm->think_close = cp_tokenizer_added_id(llm->tokenizer, "</think>");
     for (size_t id = 0; id < cp_tokenizer_n_ids(llm->tokenizer); id++) {
         size_t n = cp_tokenizer_id_bytes(llm->tokenizer, (int32_t)id).n;
         llm->max_token_bytes = n > llm->max_token_bytes ? n : llm->max_token_bytes;
     }
-    return status;
+    return llm->think_close >= 0 ? make_farewell(llm, err) : CP_OK;
 }
 
 cp_status cp_llm_open(const char *dir, const cp_llm_options *options, cp_llm **out, cp_error *err) {
@@ -66,9 +79,9 @@ cp_status cp_llm_open(const char *dir, const cp_llm_options *options, cp_llm **o
 void cp_llm_close(cp_llm *llm) {
     if (!llm)
         return;
+    cp_scheduler_free(llm->scheduler);
     cp_masks_free(llm->masks);
-    cp_sampler_free(llm->sampler);
-    cp_session_free(llm->session);
+    cp_ids_deinit(&llm->farewell);
     cp_tokenizer_close(llm->tokenizer);
     cp_engine_close(llm->engine);
     free(llm->name);
@@ -88,7 +101,14 @@ const char *cp_llm_name(const cp_llm *llm) {
 }
 
 size_t cp_llm_context(const cp_llm *llm) {
-    return cp_session_max_tokens(llm->session);
+    return llm->context;
+}
+
+cp_status cp_llm_need_masks(cp_llm *llm, cp_error *err) {
+    const cp_model_config *config = cp_engine_config(llm->engine);
+    return llm->masks ? CP_OK
+                      : cp_masks_create(llm->tokenizer, config->vocab_size, config->eos_ids,
+                                        config->n_eos, 0, &llm->masks, err);
 }
 
 cp_sampling cp_llm_default_sampling(const cp_llm *llm, cp_thinking thinking) {

@@ -42,6 +42,19 @@ const char *cp_finish_name(cp_finish finish); /* "stop", "length", "cancelled" *
 
 #define CP_LLM_MAX_STOPS 4
 
+#define CP_LLM_NO_LIMIT         SIZE_MAX
+#define CP_LLM_MAX_TOP_LOGPROBS 20
+
+typedef struct cp_token_logprob {
+    int32_t id;
+    float logprob; /* natural */
+} cp_token_logprob;
+typedef struct cp_token_logprobs {
+    cp_token_logprob chosen;
+    const cp_token_logprob *top; /* [n_top], best first */
+    size_t n_top;
+} cp_token_logprobs;
+
 typedef struct cp_llm_request {
     /* The prompt: one of three. */
     const cp_chat_message *messages; /* [n_messages], through the folder's template */
@@ -58,8 +71,20 @@ typedef struct cp_llm_request {
     /* The answer is JSON of this schema (constraint.h); NULL: any text. Not with stop strings. */
     const cp_schema *schema;
 
+    /* Thinking is closed after this many sampled tokens; also before it would take what
+     * max_new_tokens and the deadline must leave for the answer. */
+    bool has_thinking_budget;
+    size_t thinking_budget;
+    uint64_t deadline_ns;  /* cp_clock_ns() when the answer must be there; 0: no deadline */
+    const char *owner;     /* whose request: fairness, and prefixes are shared within an owner only;
+                              NULL is "" */
+    size_t n_top_logprobs; /* for on_token: at most CP_LLM_MAX_TOP_LOGPROBS */
+
     /* Text as it appears; NULL for none. */
     void (*on_text)(void *user, cp_text_part part, const char *text, size_t n);
+    /* Each sampled token of the answer with its log probability (before temperature and filters),
+     * ahead of the text that it completes; NULL for none. */
+    void (*on_token)(void *user, const cp_token_logprobs *token);
     /* Asked at least once a step, also during prefill; true ends the generation. NULL: never. */
     bool (*is_cancelled)(void *user);
     void *user;
@@ -78,8 +103,16 @@ typedef struct cp_structured_report {
 typedef struct cp_llm_result {
     cp_strbuf answer, thinking;
     bool has_thinking;
-    cp_ids ids; /* generated, the end token included when it was drawn */
-    size_t prompt_tokens;
+    cp_ids ids; /* all after the prompt, the end token included when it was drawn */
+    size_t prompt_tokens, cached_tokens; /* cached: of the prompt, whose keys and values were there
+                                            from earlier requests */
+    size_t sampled_tokens;               /* of ids: drawn (max_new_tokens counts these) */
+    size_t appended_tokens;  /* of ids: not drawn (a thought's close, forced and closing JSON) */
+    size_t thinking_tokens;  /* of the sampled ones, inside the thought */
+    size_t thinking_planned; /* most that the plan allowed; CP_LLM_NO_LIMIT without one */
+    bool thinking_truncated;
+    size_t drafted_tokens, accepted_tokens; /* by prompt lookup; accepted ones are sampled tokens */
+    double queue_ms;                        /* from submission to the first step */
     cp_finish finish;
     uint64_t seed; /* the one used */
     double prompt_ms, generate_ms, first_token_ms;

@@ -3,6 +3,9 @@
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/admission.h"
+
+#define PING_INTERVAL_S 10
 
 static const char *state_word(const cp_triage *triage) {
     switch (cp_triage_get_state(triage)) {
@@ -58,6 +61,8 @@ static void handle_metrics(void *app, cp_http_request *request) {
     const cp_metrics_gauges gauges = {
         .queued = cp_triage_n_queued(api->triage),
         .running = cp_triage_n_running(api->triage),
+        .api_keys = cp_access_n_keys(api->access),
+        .api_key_failures = cp_access_n_bad_reloads(api->access),
         .model_loaded = cp_triage_get_state(api->triage) == CP_TRIAGE_READY,
         .llm_mode = backend->llm_mode,
         .model = backend->model,
@@ -67,15 +72,23 @@ static void handle_metrics(void *app, cp_http_request *request) {
     request->reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
 }
 
+static void admit(void *app, cp_http_request *request) {
+    cp_api *api = app;
+    cp_admission_check(api->access, api->metrics, request);
+}
+
 static void on_done(void *app, const cp_http_request *request, double ms) {
     const cp_api *api = app;
     const char *route = request->route ? request->route->path : "other";
     int status = request->reply.status;
     bool probe = request->route && !request->route->is_post && status == 200;
+    cp_access_count(api->access, cp_access_owner(request),
+                    request->prompt_tokens + request->completion_tokens);
     cp_metrics_http(api->metrics, route, request->method, status, ms / 1e3);
     cp_log(probe ? CP_LOG_DEBUG : CP_LOG_INFO, "request", CP_LOG_S("trace_id", request->trace_id),
            CP_LOG_S("request_id", request->request_id), CP_LOG_S("route", route),
-           CP_LOG_I("status", status), CP_LOG_S("code", request->reply.code), CP_LOG_N("ms", ms),
+           CP_LOG_S("key", *request->owner ? request->owner : NULL), CP_LOG_I("status", status),
+           CP_LOG_S("code", request->reply.code), CP_LOG_N("ms", ms),
            CP_LOG_I("prompt_tokens", request->prompt_tokens),
            CP_LOG_I("completion_tokens", request->completion_tokens));
 }
@@ -83,14 +96,24 @@ static void on_done(void *app, const cp_http_request *request, double ms) {
 static void on_tick(void *app) {
     cp_api *api = app;
     cp_triage_tick(api->triage);
+    cp_access_tick(api->access);
 }
 
+/* A route without scope is open to all; with one, to keys that have it. */
 static const cp_http_route routes[] = {
-    {.path = "/triage", .is_post = true, .handle = handle_triage},
+    {.path = "/triage", .is_post = true, .handle = handle_triage, .scope = CP_SCOPE_TRIAGE},
     {.path = "/health", .handle = handle_health},
     {.path = "/ready", .handle = handle_ready},
-    {.path = "/metrics", .handle = handle_metrics},
+    {.path = "/metrics", .handle = handle_metrics, .scope = CP_SCOPE_METRICS},
 };
+
+cp_status cp_api_read_lists(cp_api *api, const cp_settings *settings, cp_error *err) {
+    cp_status status = cp_origins_parse(settings->cors_origins, "CORS_ORIGINS", &api->origins, err);
+    if (status == CP_OK)
+        status =
+            cp_networks_parse(settings->trusted_proxies, "TRUSTED_PROXIES", &api->proxies, err);
+    return status;
+}
 
 cp_http_config cp_api_http_config(cp_api *api) {
     const cp_settings *s = api->settings;
@@ -101,9 +124,15 @@ cp_http_config cp_api_http_config(cp_api *api) {
         .header_timeout_s = s->header_timeout_s,
         .body_timeout_s = s->body_timeout_s,
         .idle_timeout_s = s->idle_timeout_s,
+        .ping_interval_s = PING_INTERVAL_S,
         .routes = routes,
         .n_routes = CP_COUNT_OF(routes),
         .app = api,
+        .admit = admit,
+        .tls_cert_file = s->tls_cert_file,
+        .tls_key_file = s->tls_key_file,
+        .origins = &api->origins,
+        .proxies = &api->proxies,
         .on_done = on_done,
         .on_tick = on_tick,
     };

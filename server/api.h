@@ -3,6 +3,7 @@
 #ifndef CP_SERVER_API_H
 #define CP_SERVER_API_H
 
+#include "server/access.h"
 #include "server/metrics.h"
 #include "server/settings.h"
 #include "server/triage.h"
@@ -11,7 +12,13 @@ typedef struct cp_api {
     const cp_settings *settings;
     cp_triage *triage;
     cp_metrics *metrics;
+    cp_access *access;   /* NULL: no keys */
+    cp_origins origins;  /* from CORS_ORIGINS */
+    cp_networks proxies; /* from TRUSTED_PROXIES */
 } cp_api;
+
+/* What of the settings is a list; the rest of `api` is the caller's to fill. */
+cp_status cp_api_read_lists(cp_api *api, const cp_settings *settings, cp_error *err) CP_MUST_CHECK;
 
 /* The HTTP configuration that serves `api`, which must outlive the server. */
 cp_http_config cp_api_http_config(cp_api *api);

@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/api.h"
+#include "server/secret.h"
+#include "server/start_rules.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -22,7 +24,9 @@
 
 typedef struct serving {
     cp_settings settings;
+    cp_secret secret;
     cp_metrics *metrics;
+    cp_access *access;
     cp_triage *triage;
     cp_http_server *http;
     cp_api api;
@@ -76,13 +80,39 @@ static bool wait_signal(int ms) {
     return poll(&look, 1, ms) > 0 && read(signal_events, &count, sizeof count) == sizeof count;
 }
 
+/* Who may ask, before anything can be asked. */
+static cp_status open_access(serving *s, cp_error *err) {
+    cp_status status = cp_start_rules_check(&s->settings, err);
+    if (status == CP_OK)
+        status = cp_secret_load(&s->settings, &s->secret, err);
+    if (status == CP_OK)
+        status = cp_api_read_lists(&s->api, &s->settings, err);
+    if (status == CP_OK && *s->settings.api_keys_file)
+        status = cp_access_open(s->settings.api_keys_file, NULL, &s->access, err);
+    return status;
+}
+
+/* Keys and patients' words go over the network in the clear. */
+static void warn_of_plain_http(const cp_settings *settings) {
+    if (!*settings->tls_cert_file && !*settings->trusted_proxies &&
+        !cp_host_is_loopback(settings->host))
+        cp_log(CP_LOG_WARN, "HTTP without TLS: set TLS_CERT_FILE and TLS_KEY_FILE, or "
+                            "TRUSTED_PROXIES when a proxy does it");
+}
+
 static cp_status start(serving *s, cp_error *err) {
-    cp_status status = cp_metrics_create(&s->metrics, err);
+    cp_status status = open_access(s, err);
+    if (status == CP_OK)
+        status = cp_metrics_create(&s->metrics, err);
     if (status == CP_OK)
         status = cp_triage_create(&s->settings, s->metrics, &s->triage, err);
     if (status != CP_OK)
         return status;
-    s->api = (cp_api){.settings = &s->settings, .triage = s->triage, .metrics = s->metrics};
+    s->api.settings = &s->settings;
+    s->api.triage = s->triage;
+    s->api.metrics = s->metrics;
+    s->api.access = s->access;
+    warn_of_plain_http(&s->settings);
     cp_http_config config = cp_api_http_config(&s->api);
     status = cp_http_server_start(&config, &s->http, err);
     return status == CP_OK ? cp_triage_start(s->triage, err) : status;
@@ -91,16 +121,19 @@ static cp_status start(serving *s, cp_error *err) {
 static void greet(const serving *s) {
     const char *address = cp_http_server_address(s->http);
     const cp_backend *backend = cp_triage_backend(s->triage);
-    printf("listening on http://%s\n", address);
+    const char *scheme = *s->settings.tls_cert_file ? "https" : "http";
+    printf("listening on %s://%s\n", scheme, address);
+    if (s->access)
+        printf("%zu API keys\n", cp_access_n_keys(s->access));
     printf("%zu patients, %zu safety rules\n", cp_triage_n_patients(s->triage),
            cp_triage_n_rules(s->triage));
     if (backend->is_mock)
         printf("LLM_MODE=mock: answers come from a template, no model\n");
     else
         printf("loading %s\n", backend->model);
-    printf("try: curl -s http://%s/triage -H 'Content-Type: application/json' -d "
+    printf("try: curl -s %s://%s/triage %s-H 'Content-Type: application/json' -d "
            "'{\"patient_mrn\":\"MRN-001\",\"query\":\"I have had a sore throat for two days\"}'\n",
-           address);
+           scheme, address, s->access ? "-H 'Authorization: Bearer cpk_...' " : "");
     fflush(stdout);
 }
 
@@ -188,5 +221,7 @@ int cmd_serve(int argc, char **argv) {
     int status = run(&s);
     cp_triage_free(s.triage);
     cp_metrics_free(s.metrics);
+    cp_access_close(s.access);
+    cp_secret_wipe(&s.secret);
     return status;
 }

@@ -9,4 +9,7 @@ int cmd_serve(int argc, char **argv);
 /* `carepath eval`: 1 also when the rules do not pass. */
 int cmd_eval(int argc, char **argv);
 
+/* `carepath keys`: makes, lists and revokes API keys. */
+int cmd_keys(int argc, char **argv);
+
 #endif

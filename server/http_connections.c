@@ -53,6 +53,8 @@ bool cp_socket_peer_gone(int fd) {
 
 void cp_socket_send_error(int fd, int status, const char *code, const char *message) {
     char trace_id[CP_TRACE_ID_CAP];
+    size_t n_fixed;
+    const cp_http_header *fixed = cp_http_fixed_headers(&n_fixed);
     cp_strbuf body, text;
     cp_strbuf_init(&body, 1024);
     cp_strbuf_init(&text, 2048);
@@ -61,10 +63,12 @@ void cp_socket_send_error(int fd, int status, const char *code, const char *mess
     cp_api_error_append(&body, &error, trace_id, trace_id);
     cp_strbuf_printf(&text,
                      "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                     "X-Request-Id: %s\r\nX-Trace-Id: %s\r\nX-Content-Type-Options: nosniff\r\n"
-                     "Cache-Control: no-store\r\nConnection: close\r\n\r\n%s",
-                     status, cp_http_reason(status), body.n, trace_id, trace_id,
-                     cp_strbuf_text(&body));
+                     "X-Request-Id: %s\r\nX-Trace-Id: %s\r\n",
+                     status, cp_http_reason(status), body.n, trace_id, trace_id);
+    for (size_t i = 0; i < n_fixed; i++)
+        cp_strbuf_printf(&text, "%s: %s\r\n", fixed[i].name, fixed[i].value);
+    cp_strbuf_puts(&text, "Connection: close\r\n\r\n");
+    cp_strbuf_append(&text, cp_strbuf_text(&body), body.n);
     ssize_t ignored = send(fd, cp_strbuf_text(&text), text.n, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)ignored; /* a client that does not read has lost its answer */
     cp_strbuf_deinit(&body);
@@ -72,11 +76,12 @@ void cp_socket_send_error(int fd, int status, const char *code, const char *mess
 }
 
 /* Ends a connection: with 408 where a request has begun and nothing of an answer was sent. */
-static void give_up(cp_connection *connection) {
-    if (connection->phase == CP_PHASE_HEADERS)
+static void give_up(const cp_connections *table, cp_connection *connection) {
+    bool speak = !table->config.is_tls; /* plain words mean nothing there */
+    if (speak && connection->phase == CP_PHASE_HEADERS)
         cp_socket_send_error(connection->fd, 408, "slow_headers",
                              "the request's headers did not arrive in time");
-    if (connection->phase == CP_PHASE_BODY)
+    if (speak && connection->phase == CP_PHASE_BODY)
         cp_socket_send_error(connection->fd, 408, "slow_body",
                              "the request's body did not arrive in time");
     connection->given_up = true;
@@ -87,7 +92,7 @@ static void give_up(cp_connection *connection) {
 static void reap(cp_connections *table, uint64_t now) {
     for (cp_connection *c = table->head.next; c != &table->head; c = c->next)
         if (c->deadline_ns <= now)
-            give_up(c);
+            give_up(table, c);
 }
 
 /* True when there is nothing more to wait for. */
@@ -200,7 +205,7 @@ static void make_room(cp_connections *table) {
             (!oldest || c->since_ns < oldest->since_ns))
             oldest = c;
     if (oldest)
-        give_up(oldest);
+        give_up(table, oldest);
 }
 
 cp_connection *cp_connections_add(cp_connections *table, int fd) {

@@ -32,6 +32,7 @@ typedef enum cp_phase {
 typedef struct cp_connections_config {
     size_t max_connections;
     uint64_t header_ns, body_ns, idle_ns;
+    bool is_tls;                 /* who is given up is told nothing */
     void (*on_tick)(void *user); /* from the reaper's thread, outside the lock; may be NULL */
     void *user;
 } cp_connections_config;

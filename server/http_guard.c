@@ -1,12 +1,14 @@
 #include "server/http_guard.h"
 
+#include "server/http_server.h"
+
 #include <microhttpd.h>
 #include <string.h>
 #include <strings.h>
 
 typedef struct walk {
     cp_http_framing *found;
-    unsigned n_headers, n_hosts, n_lengths, n_codings, n_types;
+    unsigned n_headers, n_hosts, n_lengths, n_codings, n_types, n_authorizations, n_deadlines;
     size_t n_bytes;
 } walk;
 
@@ -17,6 +19,13 @@ static void refuse(cp_http_framing *found, int status, const char *code, const c
     found->status = status;
     found->code = code;
     found->message = message;
+}
+
+static void refuse_header(cp_http_framing *found, int status, const char *code, const char *message,
+                          const char *name) {
+    if (!found->status)
+        found->param = name;
+    refuse(found, status, code, message);
 }
 
 static bool is_token(const char *name, size_t n) {
@@ -67,6 +76,23 @@ static void read_coding(walk *w, const char *value) {
         refuse(w->found, 501, "transfer_coding", "the only transfer coding here is chunked");
 }
 
+static void read_authorization(walk *w, const char *value) {
+    w->n_authorizations++;
+    w->found->authorization = value;
+    if (strlen(value) >= CP_HTTP_AUTHORIZATION_CAP)
+        refuse_header(w->found, 431, "headers_too_large", "Authorization is longer than 511 bytes",
+                      "Authorization");
+}
+
+static void read_deadline(walk *w, const char *value) {
+    uint64_t ms = 0;
+    w->n_deadlines++;
+    if (!cp_http_parse_length(value, &ms) || ms < 1 || ms > CP_HTTP_MAX_DEADLINE_MS)
+        refuse_header(w->found, 422, "invalid", "X-Deadline-Ms is a number from 1 to 3600000",
+                      "X-Deadline-Ms");
+    w->found->deadline_ms = (int64_t)ms;
+}
+
 static void read_header(walk *w, const char *name, const char *value) {
     if (strcasecmp(name, "Content-Length") == 0) {
         read_length(w, value);
@@ -84,6 +110,18 @@ static void read_header(walk *w, const char *name, const char *value) {
         w->found->request_id = value;
     } else if (strcasecmp(name, "traceparent") == 0) {
         w->found->traceparent = value;
+    } else if (strcasecmp(name, "Authorization") == 0) {
+        read_authorization(w, value);
+    } else if (strcasecmp(name, "X-Deadline-Ms") == 0) {
+        read_deadline(w, value);
+    } else if (strcasecmp(name, "Origin") == 0) {
+        w->found->origin = value;
+    } else if (strcasecmp(name, "Access-Control-Request-Method") == 0) {
+        w->found->preflight_method = value;
+    } else if (strcasecmp(name, "X-Forwarded-For") == 0) {
+        cp_forwarded_add(w->found->forwarded_for, value);
+    } else if (strcasecmp(name, "X-Forwarded-Proto") == 0) {
+        cp_forwarded_add(w->found->forwarded_proto, value);
     }
 }
 
@@ -117,6 +155,12 @@ static void check_counts(const walk *w, const char *uri, const char *version) {
         refuse(found, 400, "bad_framing", "a request has exactly one Host");
     if (w->n_types > 1)
         refuse(found, 400, "bad_framing", "Content-Type is given twice");
+    if (w->n_authorizations > 1)
+        refuse_header(found, 400, "duplicate_header", "Authorization is given twice",
+                      "Authorization");
+    if (w->n_deadlines > 1)
+        refuse_header(found, 400, "duplicate_header", "X-Deadline-Ms is given twice",
+                      "X-Deadline-Ms");
     if (strlen(uri) > CP_HTTP_MAX_URI_BYTES)
         refuse(found, 414, "uri_too_long", "the request target is longer than 4096 bytes");
     if (w->n_headers > CP_HTTP_MAX_HEADERS || w->n_bytes > CP_HTTP_MAX_HEADER_BYTES)
@@ -125,7 +169,7 @@ static void check_counts(const walk *w, const char *uri, const char *version) {
 
 void cp_http_guard_check(struct MHD_Connection *connection, const char *uri, const char *version,
                          cp_http_framing *out) {
-    *out = (cp_http_framing){0};
+    *out = (cp_http_framing){.deadline_ms = -1};
     walk w = {.found = out};
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, on_header, &w);
     check_counts(&w, uri, version);

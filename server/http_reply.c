@@ -1,6 +1,7 @@
 #include "server/http_reply.h"
 
 #include "base/json_writer.h"
+#include "base/mem.h"
 
 #define MAX_REPLY_BYTES ((size_t)8 << 20)
 
@@ -15,8 +16,14 @@ void cp_http_reply_deinit(cp_http_reply *reply) {
 
 static const char *error_type(int status) {
     switch (status) {
+    case 401:
+        return "authentication_error";
+    case 403:
+        return "permission_error";
     case 404:
         return "not_found_error";
+    case 429:
+        return "rate_limit_error";
     case 503:
         return "unavailable_error";
     case 504:
@@ -24,6 +31,19 @@ static const char *error_type(int status) {
     default:
         return status < 500 ? "invalid_request_error" : "server_error";
     }
+}
+
+const cp_http_header *cp_http_fixed_headers(size_t *n) {
+    static const cp_http_header headers[] = {
+        {"X-Content-Type-Options", "nosniff"},
+        {"Cache-Control", "no-store"},
+        {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
+        {"X-Frame-Options", "DENY"},
+        {"Referrer-Policy", "no-referrer"},
+        {"Cross-Origin-Resource-Policy", "same-origin"},
+    };
+    *n = CP_COUNT_OF(headers);
+    return headers;
 }
 
 const char *cp_http_reason(int status) {

@@ -38,6 +38,11 @@ void cp_http_reply_error(cp_http_reply *reply, const cp_api_error *error, const 
 /* The body alone. */
 void cp_api_error_append(cp_strbuf *out, const cp_api_error *error, const char *trace_id,
                          const char *request_id);
+/* What every answer carries, however it is written: nobody sniffs, stores, frames or embeds it. */
+typedef struct cp_http_header {
+    const char *name, *value;
+} cp_http_header;
+const cp_http_header *cp_http_fixed_headers(size_t *n);
 /* "Not Found"; used where an answer is written by hand. */
 const char *cp_http_reason(int status);
 

@@ -23,8 +23,12 @@ typedef struct histogram {
 
 static const char *const routes[] = {"/triage", "/health", "/ready", "/metrics", "other"};
 static const char *const methods[] = {"GET", "HEAD", "POST", "other"};
-static const int statuses[] = {200, 400, 404, 405, 408, 413, 414, 415, 417,
-                               422, 431, 499, 500, 501, 503, 504, 505, 0 /* other */};
+static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415,
+                               417, 422, 429, 431, 499, 500, 501, 503, 504, 505, 0 /* other */};
+static const char *const refusals[] = {"missing_key",   "invalid_key",  "expired_key",
+                                       "missing_scope", "rate_limited", "quota_exceeded",
+                                       "local_only",    "other"};
+#define N_REFUSALS CP_COUNT_OF(refusals)
 #define N_ROUTES   CP_COUNT_OF(routes)
 #define N_METHODS  CP_COUNT_OF(methods)
 #define N_STATUSES CP_COUNT_OF(statuses)
@@ -34,6 +38,7 @@ static const int statuses[] = {200, 400, 404, 405, 408, 413, 414, 415, 417,
 struct cp_metrics {
     counter http[N_ROUTES][N_METHODS][N_STATUSES];
     histogram http_seconds[N_ROUTES];
+    counter refused[N_REFUSALS];
     counter triage[N_ACUITIES][N_SOURCES];
     counter red_flags, prompt_tokens, completion_tokens;
     histogram queue_seconds, prompt_seconds, generate_seconds;
@@ -88,6 +93,10 @@ void cp_metrics_http(cp_metrics *metrics, const char *route, const char *method,
     size_t r = find_word(routes, N_ROUTES, route), m = find_word(methods, N_METHODS, method);
     add(&metrics->http[r][m][find_status(status)], 1);
     observe(&metrics->http_seconds[r], seconds);
+}
+
+void cp_metrics_refused(cp_metrics *metrics, const char *reason) {
+    add(&metrics->refused[find_word(refusals, N_REFUSALS, reason)], 1);
 }
 
 const char *cp_acuity_source_name(cp_acuity_source source) {
@@ -165,6 +174,17 @@ static void put_http(cp_strbuf *out, const cp_metrics *metrics) {
     }
 }
 
+static void put_access(cp_strbuf *out, const cp_metrics *metrics, const cp_metrics_gauges *gauges) {
+    const char *name = "carepath_access_refused_total";
+    put_head(out, name, "counter", "Requests refused for who asked, by reason.");
+    for (size_t i = 0; i < N_REFUSALS; i++)
+        cp_strbuf_printf(out, "%s{reason=\"%s\"} %llu\n", name, refusals[i],
+                         (unsigned long long)get(&metrics->refused[i]));
+    put_one(out, "carepath_api_keys", "gauge", "API keys in force.", gauges->api_keys);
+    put_one(out, "carepath_api_key_reload_failures_total", "counter",
+            "Changed key files that were not taken over.", gauges->api_key_failures);
+}
+
 static void put_triage(cp_strbuf *out, const cp_metrics *metrics) {
     static const char *const acuities[N_ACUITIES] = {"none", "1", "2", "3", "4", "5"};
     const char *name = "carepath_triage_total";
@@ -216,6 +236,7 @@ static void put_label(cp_strbuf *out, const char *text) {
 
 void cp_metrics_append(const cp_metrics *metrics, const cp_metrics_gauges *gauges, cp_strbuf *out) {
     put_http(out, metrics);
+    put_access(out, metrics, gauges);
     put_triage(out, metrics);
     put_phases(out, metrics);
     put_one(out, "carepath_requests_running", "gauge", "Triages the model works on.",

@@ -30,9 +30,13 @@ void cp_metrics_generation(cp_metrics *metrics, uint64_t prompt_tokens, uint64_t
                            double prompt_seconds, double generate_seconds);
 void cp_metrics_queue_wait(cp_metrics *metrics, double seconds);
 
+/* A request was refused for who asks; `reason` is the error's code. */
+void cp_metrics_refused(cp_metrics *metrics, const char *reason);
+
 /* What is known only when asked. */
 typedef struct cp_metrics_gauges {
     uint64_t queued, running;
+    uint64_t api_keys, api_key_failures; /* keys in force; changed files that had a fault */
     bool model_loaded;
     const char *llm_mode, *model;
 } cp_metrics_gauges;

@@ -15,6 +15,9 @@
      .offset = AT(field),                                                                          \
      .fallback = value,                                                                            \
      .help = about}
+/* From the environment alone, never shown. */
+#define SECRET(env_name, field, about)                                                             \
+    {.env = env_name, .kind = CP_SETTING_SECRET, .offset = AT(field), .fallback = "", .help = about}
 #define NUMBER(env_name, flag_name, field, value, low, high, about)                                \
     {.env = env_name,                                                                              \
      .flag = flag_name,                                                                            \
@@ -40,10 +43,25 @@ static const cp_setting table[] = {
          "path to a model folder"),
     TEXT("MODEL_CACHE_DIR", "model-cache-dir", model_cache_dir, "models",
          "Folder that holds the model folders"),
+    TEXT("EMBEDDING_MODEL", "embedding-model", embedding_model, "",
+         "Model for /v1/embeddings: a folder in MODEL_CACHE_DIR, or a path"),
     CHOICE("APP_ENV", "app-env", app_env, "development", "development|staging|production",
-           "Outside development memory cannot be dumped or traced"),
+           "Outside development memory cannot be dumped or traced; production needs API keys, a "
+           "secret and a model"),
     TEXT("HOST", "host", host, "127.0.0.1", "Address to listen on"),
     NUMBER("PORT", "port", port, "8002", 0, 65535, "Port to listen on; 0 takes any free one"),
+    TEXT("API_KEYS_FILE", "api-keys-file", api_keys_file, "",
+         "File of API keys (carepath keys makes it); without keys HOST must be this machine"),
+    SECRET("SECRET_KEY", secret_key,
+           "32 bytes or more that nobody can guess; what is sealed and hashed depends on it"),
+    TEXT("SECRET_KEY_FILE", "secret-key-file", secret_key_file, "", "File that holds SECRET_KEY"),
+    TEXT("TLS_CERT_FILE", "tls-cert-file", tls_cert_file, "",
+         "Certificate chain (PEM); with TLS_KEY_FILE the server speaks HTTPS only"),
+    TEXT("TLS_KEY_FILE", "tls-key-file", tls_key_file, "", "The certificate's private key (PEM)"),
+    TEXT("TRUSTED_PROXIES", "trusted-proxies", trusted_proxies, "",
+         "Networks (10.0.0.0/8, fd00::/8, ...) whose X-Forwarded-For and X-Forwarded-Proto count"),
+    TEXT("CORS_ORIGINS", "cors-origins", cors_origins, "",
+         "Web pages (https://app.example, ...) whose scripts may ask; none by default"),
     CHOICE("LOG_LEVEL", "log-level", log_level, "info", "debug|info|warn|error|off",
            "Least level that is logged"),
     CHOICE("LOG_FORMAT", "log-format", log_format, "text", "text|json", "Form of a log line"),
@@ -108,8 +126,11 @@ static cp_status store(cp_settings *settings, const cp_setting *row, const char 
     void *target = (char *)settings + row->offset;
     switch (row->kind) {
     case CP_SETTING_TEXT:
-        if (!*value)
+        if (!*value && *row->fallback)
             return cp_error_set(err, CP_ERR_USAGE, "%s is empty, expected a text", name);
+        *(const char **)target = value;
+        return CP_OK;
+    case CP_SETTING_SECRET:
         *(const char **)target = value;
         return CP_OK;
     case CP_SETTING_INT:
@@ -155,7 +176,7 @@ const char *cp_settings_word(const cp_settings *settings, const char *env) {
 static void help_line(const cp_setting *row, char *out, size_t cap) {
     const char *words = row->choices ? row->choices : "";
     snprintf(out, cap, "%s%s%s%s [%s, %s]", row->help, *words ? " (" : "", words, *words ? ")" : "",
-             row->env, row->fallback);
+             row->env, *row->fallback ? row->fallback : "none");
 }
 
 static const char *value_word(const cp_setting *row) {
@@ -168,38 +189,44 @@ cp_args_result cp_settings_read(cp_settings *out, int argc, char **argv, cp_gete
                                 bool *markdown, cp_error *err) {
     static char help[CP_COUNT_OF(table)][256];
     const char *given[CP_COUNT_OF(table)] = {NULL};
+    const cp_setting *rows[CP_COUNT_OF(table)]; /* [n_args]: those that have a flag */
     cp_arg args[CP_COUNT_OF(table) + 1];
+    size_t n_args = 0;
     *markdown = false;
     *err = (cp_error){0};
     for (size_t i = 0; i < CP_COUNT_OF(table); i++) {
+        if (!table[i].flag)
+            continue;
         help_line(&table[i], help[i], sizeof help[i]);
-        args[i] = (cp_arg){.name = table[i].flag,
-                           .kind = CP_ARG_TEXT,
-                           .target = &given[i],
-                           .value = value_word(&table[i]),
-                           .help = help[i]};
+        rows[n_args] = &table[i];
+        args[n_args] = (cp_arg){.name = table[i].flag,
+                                .kind = CP_ARG_TEXT,
+                                .target = &given[n_args],
+                                .value = value_word(&table[i]),
+                                .help = help[i]};
+        n_args++;
     }
-    args[CP_COUNT_OF(table)] = (cp_arg){.name = "settings-markdown",
-                                        .kind = CP_ARG_FLAG,
-                                        .target = markdown,
-                                        .help = "Print this table as Markdown and stop"};
+    args[n_args] = (cp_arg){.name = "settings-markdown",
+                            .kind = CP_ARG_FLAG,
+                            .target = markdown,
+                            .help = "Print this table as Markdown and stop"};
     const cp_command_line line = {
         .usage = "carepath serve [--llm-mode mock|NAME|PATH] [--port N] [...]",
         .summary = "Answers POST /triage, GET /health, /ready and /metrics over HTTP. Each setting "
                    "is read from its\nflag, else from the environment variable in brackets, else "
-                   "from the default behind it.",
+                   "from the default behind it. SECRET_KEY is read from the environment only.",
         .args = args,
-        .n_args = CP_COUNT_OF(args),
+        .n_args = n_args + 1,
     };
     cp_args_result result = cp_args_parse(&line, argc, argv);
     if (result != CP_ARGS_RUN || *markdown)
         return result;
     if (cp_settings_from_env(out, get, err) != CP_OK)
         return CP_ARGS_BAD;
-    for (size_t i = 0; i < CP_COUNT_OF(table); i++) {
+    for (size_t i = 0; i < n_args; i++) {
         char name[64];
-        snprintf(name, sizeof name, "--%s", table[i].flag);
-        if (given[i] && store(out, &table[i], name, given[i], err) != CP_OK)
+        snprintf(name, sizeof name, "--%s", rows[i]->flag);
+        if (given[i] && store(out, rows[i], name, given[i], err) != CP_OK)
             return CP_ARGS_BAD;
     }
     return CP_ARGS_RUN;
@@ -208,11 +235,19 @@ cp_args_result cp_settings_read(cp_settings *out, int argc, char **argv, cp_gete
 static void append_values(cp_strbuf *out, const cp_setting *row) {
     if (row->kind == CP_SETTING_INT)
         cp_strbuf_printf(out, "%lld to %lld", (long long)row->lo, (long long)row->hi);
-    else if (row->kind == CP_SETTING_TEXT)
+    else if (row->kind != CP_SETTING_CHOICE)
         cp_strbuf_puts(out, "text");
     else
         for (const char *c = row->choices; *c; c++)
             cp_strbuf_puts(out, *c == '|' ? ", " : (char[]){*c, '\0'});
+}
+
+/* "`--port`", or "none". */
+static void append_code(cp_strbuf *out, const char *prefix, const char *text) {
+    if (text)
+        cp_strbuf_printf(out, "`%s%s`", prefix, text);
+    else
+        cp_strbuf_puts(out, "none");
 }
 
 void cp_settings_append_markdown(cp_strbuf *out) {
@@ -220,8 +255,12 @@ void cp_settings_append_markdown(cp_strbuf *out) {
                    "| variable | flag | values | default | meaning |\n|---|---|---|---|---|\n");
     for (size_t i = 0; i < CP_COUNT_OF(table); i++) {
         const cp_setting *row = &table[i];
-        cp_strbuf_printf(out, "| `%s` | `--%s` | ", row->env, row->flag);
+        cp_strbuf_printf(out, "| `%s` | ", row->env);
+        append_code(out, row->flag ? "--" : "", row->flag);
+        cp_strbuf_puts(out, " | ");
         append_values(out, row);
-        cp_strbuf_printf(out, " | `%s` | %s |\n", row->fallback, row->help);
+        cp_strbuf_puts(out, " | ");
+        append_code(out, "", *row->fallback ? row->fallback : NULL);
+        cp_strbuf_printf(out, " | %s |\n", row->help);
     }
 }

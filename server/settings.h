@@ -19,6 +19,10 @@ typedef enum cp_app_env { CP_ENV_DEVELOPMENT, CP_ENV_STAGING, CP_ENV_PRODUCTION 
 
 typedef struct cp_settings {
     const char *llm_mode, *model_cache_dir, *data_dir, *host;
+    /* "" where there is none */
+    const char *embedding_model;
+    const char *api_keys_file, *secret_key, *secret_key_file;
+    const char *tls_cert_file, *tls_key_file, *trusted_proxies, *cors_origins;
     int64_t app_env;               /* cp_app_env */
     int64_t log_level, log_format; /* cp_log_level, cp_log_format */
     int64_t kv_cache;              /* cp_kv: the words stand in its order */
@@ -28,13 +32,14 @@ typedef struct cp_settings {
 } cp_settings;
 
 typedef enum cp_setting_kind {
-    CP_SETTING_TEXT,   /* not empty */
+    CP_SETTING_TEXT,   /* empty only where the default is */
+    CP_SETTING_SECRET, /* a text of the environment that no flag sets and nothing shows */
     CP_SETTING_INT,    /* lo..hi */
     CP_SETTING_CHOICE, /* one of `choices`, any case; stored as its place in the list */
 } cp_setting_kind;
 
 typedef struct cp_setting {
-    const char *env, *flag;
+    const char *env, *flag; /* flag: NULL for a secret */
     cp_setting_kind kind;
     size_t offset; /* in cp_settings */
     const char *fallback;

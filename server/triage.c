@@ -275,12 +275,11 @@ static bool prepare(job *j) {
 }
 
 static bool parse(job *j) {
-    cp_api_error error;
-    char sentence[CP_TRIAGE_SENTENCE_CAP];
+    cp_body_fault fault;
     if (cp_triage_request_parse(cp_strbuf_str(&j->http->body), j->triage->settings->max_new_tokens,
-                                &j->request, &error, sentence))
+                                &j->request, &fault))
         return true;
-    cp_http_fail(j->http, &error);
+    cp_http_fail(j->http, &fault.error);
     return false;
 }
 

@@ -6,8 +6,7 @@
 #ifndef CP_SERVER_TRIAGE_REQUEST_H
 #define CP_SERVER_TRIAGE_REQUEST_H
 
-#include "base/json.h"
-#include "server/http_reply.h"
+#include "server/body_reader.h"
 
 #define CP_TRIAGE_MAX_QUERY_BYTES 32768
 #define CP_TRIAGE_SESSION_CAP     65
@@ -23,12 +22,9 @@ typedef struct cp_triage_request {
     bool enable_thinking;
 } cp_triage_request;
 
-/* False: `error` says what to answer; its sentence lies in sentence[cap] or is a literal. The
- * request is released with deinit in either case. */
-#define CP_TRIAGE_SENTENCE_CAP sizeof(((cp_error *)0)->message)
+/* False: `fault` says what to answer. The request is released with deinit in either case. */
 bool cp_triage_request_parse(cp_str body, int64_t max_new_tokens, cp_triage_request *out,
-                             cp_api_error *error,
-                             char sentence[CP_TRIAGE_SENTENCE_CAP]) CP_MUST_CHECK;
+                             cp_body_fault *fault) CP_MUST_CHECK;
 void cp_triage_request_deinit(cp_triage_request *request);
 
 #endif

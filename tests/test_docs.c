@@ -51,7 +51,7 @@ static void every_command_is_documented_and_helps(void **state) {
         test_run_free(&wrong);
         line = strchr(line, '\n') + 1;
     }
-    assert_int_equal(n, 10);
+    assert_true(n >= 11);
     test_run_free(&all);
     cp_strbuf_deinit(&text);
 }

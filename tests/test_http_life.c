@@ -348,7 +348,7 @@ static void a_port_in_use_is_one_clear_line(void **state) {
 }
 
 static void outside_development_there_are_no_core_files(void **state) {
-    test_server server = test_server_start((const char *const[]){"APP_ENV=production", NULL});
+    test_server server = test_server_start((const char *const[]){"APP_ENV=staging", NULL});
     char path[64], line[256];
     bool found = false;
     (void)state;

@@ -574,7 +574,8 @@ static void a_model_answers_in_the_schema(void **state) {
             const cp_structured_report *report = &result.structured;
             assert_int_equal(result.finish == CP_FINISH_LENGTH, report->tail_tokens > 0);
             assert_true(report->tail_bytes <= result.answer.n && report->n_turns > 0);
-            assert_true(result.ids.n <= max_new || result.ids.n <= report->tail_tokens);
+            assert_true(result.sampled_tokens <= max_new);
+            assert_int_equal(result.sampled_tokens + result.appended_tokens, result.ids.n);
             cp_llm_result_deinit(&result);
         }
     }

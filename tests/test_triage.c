@@ -14,10 +14,9 @@
 
 static void check_request(const char *body, int status, const char *code, const char *param) {
     cp_triage_request request;
-    cp_api_error error = {0};
-    char sentence[CP_TRIAGE_SENTENCE_CAP];
-    bool ok =
-        cp_triage_request_parse((cp_str){body, strlen(body)}, MAX_NEW, &request, &error, sentence);
+    cp_body_fault fault = {0};
+    bool ok = cp_triage_request_parse((cp_str){body, strlen(body)}, MAX_NEW, &request, &fault);
+    cp_api_error error = fault.error;
     if (status == 0 && !ok)
         fail_msg("%s: refused: %s", body, error.message);
     if (status != 0) {

@@ -1,0 +1,25 @@
+/* The one place where a request is let in or refused: what its route asks for against what its key
+ * may, in the words of HTTP. Called by the HTTP server before a body is read, for every route. */
+#ifndef CP_SERVER_ADMISSION_H
+#define CP_SERVER_ADMISSION_H
+
+#include "server/access.h"
+#include "server/http_server.h"
+#include "server/metrics.h"
+
+/* Lets the request in, with its owner and scopes set, or answers 401, 403 or 429. `access` NULL: no
+ * keys; then only clients on this machine are let in. A route with scope 0 is open to all. */
+void cp_admission_check(cp_access *access, cp_metrics *metrics, cp_http_request *request);
+
+/* The id of the key that asks: whose turn it is, and whose cached answers these are. "" where there
+ * are no keys. Valid as long as the request. */
+static inline const char *cp_access_owner(const cp_http_request *request) {
+    return request->owner;
+}
+
+/* Whether the one who asks may do this too: for a route that does more for those who may. */
+static inline bool cp_access_allows(const cp_http_request *request, cp_scope scope) {
+    return (request->scopes & scope) == scope;
+}
+
+#endif

@@ -1,0 +1,16 @@
+/* Settings that are right each for itself and wrong together: checked once, before anything opens.
+ *
+ * Without API keys only this machine may ask; production needs keys, a secret and a model; TLS
+ * needs both of its files. Each sentence says what to do. */
+#ifndef CP_SERVER_START_RULES_H
+#define CP_SERVER_START_RULES_H
+
+#include "server/settings.h"
+
+/* CP_ERR_USAGE with the sentence. */
+cp_status cp_start_rules_check(const cp_settings *settings, cp_error *err) CP_MUST_CHECK;
+
+/* "localhost" or a numeric loopback address: nothing that a name server could change. */
+bool cp_host_is_loopback(const char *host);
+
+#endif
