@@ -251,6 +251,56 @@ static void endless_answers_are_given_up(void **state) {
     }
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* Everything a load allocates by itself, once; the server is a closed port. */
+static cp_status use_memory(cp_error *err) {
+    char mrn[] = "MRN-1";
+    const cp_word_list mrns = {.words = {mrn}, .n = 1};
+    const cp_load_recipe recipe = {.target = CP_LOAD_TRIAGE, .mrns = &mrns};
+    cp_load_requests requests;
+    cp_load_result result = {.n = 0};
+    cp_load_plan plan = {.url = "http://127.0.0.1:1/triage",
+                         .requests = &requests,
+                         .rate = 1000,
+                         .open = true,
+                         .max_in_flight = 4,
+                         .max_requests = 6,
+                         .duration_s = 60,
+                         .timeout_s = 60,
+                         .n_slow = 2};
+    cp_load_summary summary = {.n_sent = 0};
+    cp_status status = cp_http_url_parse("url", plan.url, &plan.server, err);
+    assert_int_equal(status, CP_OK);
+    status = cp_load_requests_make(&recipe, &requests, err);
+    if (status == CP_OK)
+        status = cp_load_run(&plan, &result, err);
+    if (status == CP_OK)
+        status = cp_load_summarize(&result, &summary, err);
+    if (status == CP_OK)
+        assert_int_equal(summary.n_sent, 6);
+    cp_load_summary_deinit(&summary);
+    cp_load_result_deinit(&result);
+    cp_load_requests_deinit(&requests);
+    return status;
+}
+
+static void failed_allocations_are_errors(void **state) {
+    (void)state;
+    cp_error err;
+    test_alloc_reset();
+    assert_cp_ok(use_memory(&err));
+    long n = test_alloc_count();
+    assert_in_range(n, 10, 2000);
+    for (long i = 1; i <= n; i++) {
+        test_alloc_fail_at(i, i % 2);
+        cp_status status = use_memory(&err);
+        test_alloc_fail_at(0, 0);
+        if (status != CP_OK && status != CP_ERR_NO_MEMORY)
+            fail_msg("allocation %ld of %ld: %d, %s", i, n, status, err.message);
+    }
+}
+
 /* ---- curves ---------------------------------------------------------------------------------- */
 
 static void curves_have_gaps_and_no_nonsense(void **state) {
@@ -285,6 +335,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(memory_slope_is_per_minute),
     cmocka_unit_test(answers_of_every_kind_are_read),
     cmocka_unit_test(endless_answers_are_given_up),
+    cmocka_unit_test(failed_allocations_are_errors),
     cmocka_unit_test(curves_have_gaps_and_no_nonsense),
 };
 CP_TEST_GROUP(bench_load_parts, tests)
