@@ -104,8 +104,7 @@ static bool take_triage_event(cp_load_answer *a, cp_str name, const cJSON *tree)
     }
     if (!thinking && !answer)
         return false;
-    const char *text = text_of(tree, "text");
-    return take_text(thinking ? &a->thinking : &a->answer, text ? text : text_of(tree, "delta"));
+    return take_text(thinking ? &a->thinking : &a->answer, text_of(tree, "text"));
 }
 
 static bool on_event(void *user, const cp_sse_event *event) {

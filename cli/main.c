@@ -26,6 +26,8 @@ static const command commands[] = {
     {"perplexity", "how well a model predicts given tokens", cmd_perplexity},
     {"convert", "make model folders", cmd_convert},
     {"bench", "measure this machine, and models' speed and quality", cmd_bench},
+    {"audit", "check the audit log, show a record", cmd_audit},
+    {"replay", "run an audited answer again and compare the bytes", cmd_replay},
     {"eval", "score the triage of the vignettes", cmd_eval},
     {"doctor", "what this machine offers and a model needs", cmd_doctor},
 };

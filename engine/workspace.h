@@ -3,7 +3,8 @@
  *
  * A row is one token of one sequence at one position; a step may hold rows of several. The engine
  * has one workspace, allocated when it is opened and shared by all its sessions, which take turns.
- */
+ * Buffers whose lives do not overlap within a layer share memory: what is in one is gone when the
+ * other has been written. */
 #ifndef CP_ENGINE_WORKSPACE_H
 #define CP_ENGINE_WORKSPACE_H
 
@@ -25,21 +26,25 @@ typedef struct cp_workspace {
     size_t n_rows;
 
     float *x;             /* [T, hidden]: the residual stream */
-    float *normed;        /* [T, hidden] */
-    float *q;             /* [T, n_heads, head_dim] */
-    float *k, *v;         /* [T, n_kv_heads, head_dim] */
-    float *heads;         /* [T, n_heads, head_dim]: attention's output */
-    float *projected;     /* [T, hidden] */
-    float *gate, *up;     /* [T, ffn] */
+    float *normed;        /* [T, hidden]: a block's input */
+    float *projected;     /* [T, hidden]: a block's output; the same memory as `normed` */
     float *cosine, *sine; /* [T, head_dim / 2] */
-    float *final;         /* [CP_LOGITS_BLOCK, hidden] after the final norm */
-    float *logits;        /* [CP_LOGITS_BLOCK, vocab] */
+
+    /* Attention's block; the same memory as the MLP's. */
+    float *q;     /* [T, n_heads, head_dim] */
+    float *k, *v; /* [T, n_kv_heads, head_dim] */
+    float *heads; /* [T, n_heads, head_dim]: attention's output */
+
+    float *gate, *up; /* [T, ffn]: the MLP's block */
+
+    float *final;  /* [CP_LOGITS_BLOCK, hidden] after the final norm */
+    float *logits; /* [CP_LOGITS_BLOCK, vocab] */
 
     int8_t *values; /* [T, widest input]: a product's input, quantized */
     float *scales;  /* [T, widest / 32] */
     int32_t *sums;  /* [T, widest / 32] */
 
-    void *memory; /* all of the above */
+    void *memory; /* all of the above; a long step touches all of it, one token a row of each */
     size_t memory_bytes;
 } cp_workspace;
 

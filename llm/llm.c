@@ -104,7 +104,7 @@ size_t cp_llm_context(const cp_llm *llm) {
     return llm->context;
 }
 
-cp_status cp_llm_need_masks(cp_llm *llm, cp_error *err) {
+cp_status cp_llm_prepare_structured(cp_llm *llm, cp_error *err) {
     const cp_model_config *config = cp_engine_config(llm->engine);
     return llm->masks ? CP_OK
                       : cp_masks_create(llm->tokenizer, config->vocab_size, config->eos_ids,

@@ -2,8 +2,8 @@
  *
  * Generation is a prompt (chat messages, text or ids), sampling settings and a sink for the text as
  * it appears; thinking is split off the answer, stop strings act on the answer, and what the sink
- * receives is always whole UTF-8. A cp_llm serves one generation at a time: its caller owns the
- * queue. */
+ * receives is always whole UTF-8. cp_llm_generate serves one generation at a time; many together
+ * are scheduler.h's. */
 #ifndef CP_LLM_LLM_H
 #define CP_LLM_LLM_H
 
@@ -124,6 +124,9 @@ void cp_llm_result_deinit(cp_llm_result *result);
 /* The folder's generation_config.json over our defaults; with thinking off, the hybrid models' own
  * settings for that (FACTS: 0.7 / 0.8 / 20). */
 cp_sampling cp_llm_default_sampling(const cp_llm *llm, cp_thinking thinking);
+
+/* What answers under a schema need, made now and not with the first of them: some 100 ms. */
+cp_status cp_llm_prepare_structured(cp_llm *llm, cp_error *err) CP_MUST_CHECK;
 
 /* Runs to its end. CP_OK also when cancelled or cut by length (see finish). A prompt that leaves no
  * room for one new token is CP_ERR_LIMIT. */

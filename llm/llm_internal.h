@@ -19,9 +19,6 @@ struct cp_llm {
     size_t n_farewell_text;
 };
 
-/* The masks for answers under a schema; takes some 100 ms the first time. */
-cp_status cp_llm_need_masks(cp_llm *llm, cp_error *err) CP_MUST_CHECK;
-
 /* Every id that the tokenizer can produce must have an embedding. */
 cp_status cp_model_check_vocabulary(const char *dir, const cp_tokenizer *tok, size_t vocab_size,
                                     cp_error *err) CP_MUST_CHECK;

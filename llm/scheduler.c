@@ -182,7 +182,7 @@ static void start(cp_scheduler *s, cp_generation *g, uint64_t now_ns) {
     cp_status status = lend_sampler(s, &lent.sampler, &err);
     g->sampler = lent.sampler;
     if (status == CP_OK && g->request.schema)
-        status = cp_llm_need_masks(s->llm, &err);
+        status = cp_llm_prepare_structured(s->llm, &err);
     lent.masks = s->llm->masks;
     if (status == CP_OK)
         status = cp_session_create_in(s->llm->engine, s->pool, owner, most_tokens(g), &lent.session,

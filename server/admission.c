@@ -18,9 +18,11 @@ static const cp_api_error errors[CP_ACCESS_N_VERDICTS] = {
                          0},
 };
 
-/* Without keys a proxy on this machine must not open it to others. */
-static const cp_api_error not_local = {403, "local_only",
-                                       "without API keys only this machine may ask", NULL, 0};
+/* Without keys a proxy on this machine must not open it to others, and neither must a web page
+ * whose name was made to point here (DNS rebinding): its browser sends that name as Host. */
+static const cp_api_error not_local = {
+    403, "local_only", "without API keys only this machine may ask, as localhost or 127.0.0.1",
+    NULL, 0};
 
 static void refuse(cp_metrics *metrics, cp_http_request *request, const cp_api_error *error) {
     cp_metrics_refused(metrics, error->code);
@@ -30,9 +32,12 @@ static void refuse(cp_metrics *metrics, cp_http_request *request, const cp_api_e
 void cp_admission_check(cp_access *access, cp_metrics *metrics, cp_http_request *request) {
     cp_access_answer answer;
     unsigned scope = request->route->scope;
-    if (scope == 0)
+    if (scope == CP_SCOPE_OPEN)
         return;
-    if (!access && !cp_address_is_loopback(&request->client)) {
+    if (scope == 0) /* a route that was forgotten is not open */
+        scope = CP_SCOPE_ADMIN;
+    bool is_local = cp_address_is_loopback(&request->client) && request->is_local_name;
+    if (!access && !is_local) {
         refuse(metrics, request, &not_local);
         return;
     }

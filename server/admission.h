@@ -8,7 +8,8 @@
 #include "server/metrics.h"
 
 /* Lets the request in, with its owner and scopes set, or answers 401, 403 or 429. `access` NULL: no
- * keys; then only clients on this machine are let in. A route with scope 0 is open to all. */
+ * keys; then only clients on this machine are let in, by a loopback Host. A route with
+ * CP_SCOPE_OPEN is open to all, one without scope to CP_SCOPE_ADMIN. */
 void cp_admission_check(cp_access *access, cp_metrics *metrics, cp_http_request *request);
 
 /* The id of the key that asks: whose turn it is, and whose cached answers these are. "" where there

@@ -5,18 +5,19 @@
 #include "base/mem.h"
 #include "server/admission.h"
 
-#define PING_INTERVAL_S 10
+#define PING_INTERVAL_S   10
+#define V1_MAX_BODY_BYTES ((size_t)1 << 20)
 
-static const char *state_word(const cp_triage *triage) {
-    switch (cp_triage_get_state(triage)) {
-    case CP_TRIAGE_LOADING:
+static const char *state_word(const cp_inference *inference) {
+    switch (cp_inference_get_state(inference)) {
+    case CP_INFERENCE_LOADING:
         return "loading";
-    case CP_TRIAGE_FAILED:
+    case CP_INFERENCE_FAILED:
         return "failed";
-    case CP_TRIAGE_READY:
+    case CP_INFERENCE_READY:
         break;
     }
-    return "ok";
+    return cp_inference_is_stuck(inference) ? "stuck" : "ok";
 }
 
 static void handle_triage(void *app, cp_http_request *request) {
@@ -24,29 +25,48 @@ static void handle_triage(void *app, cp_http_request *request) {
     cp_triage_handle(api->triage, request);
 }
 
-/* The process is alive: 200 in every state. */
+static void handle_chat(void *app, cp_http_request *request) {
+    cp_openai_handle_chat(((cp_api *)app)->openai, request);
+}
+
+static void handle_completion(void *app, cp_http_request *request) {
+    cp_openai_handle_completion(((cp_api *)app)->openai, request);
+}
+
+static void handle_embeddings(void *app, cp_http_request *request) {
+    cp_openai_handle_embeddings(((cp_api *)app)->openai, request);
+}
+
+static void handle_models(void *app, cp_http_request *request) {
+    cp_openai_handle_models(((cp_api *)app)->openai, request);
+}
+
+static void handle_model(void *app, cp_http_request *request) {
+    cp_openai_handle_model(((cp_api *)app)->openai, request);
+}
+
+/* The process is alive: 200, unless the model's thread has stopped moving. */
 static void handle_health(void *app, cp_http_request *request) {
     const cp_api *api = app;
-    const cp_backend *backend = cp_triage_backend(api->triage);
     cp_json_writer w;
     cp_json_writer_init(&w, &request->reply.body);
     cp_json_open_object(&w);
-    cp_json_member_text(&w, "status", state_word(api->triage));
+    cp_json_member_text(&w, "status", state_word(api->inference));
     cp_json_member_text(&w, "env", cp_settings_word(api->settings, "APP_ENV"));
     cp_json_member_text(&w, "version", CP_VERSION);
-    cp_json_member_text(&w, "llm_mode", backend->llm_mode);
-    cp_json_member_text(&w, "model", backend->model);
+    cp_json_member_text(&w, "llm_mode", cp_inference_llm_mode(api->inference));
+    cp_json_member_text(&w, "model", cp_inference_model(api->inference));
     cp_json_close_object(&w);
     cp_strbuf_putc(&request->reply.body, '\n');
-    request->reply.status = 200;
+    request->reply.status = cp_inference_is_stuck(api->inference) ? 503 : 200;
 }
 
 static void handle_ready(void *app, cp_http_request *request) {
     const cp_api *api = app;
-    if (cp_triage_is_draining(api->triage)) {
+    if (atomic_load(&api->draining)) {
         cp_http_fail(request,
                      &(cp_api_error){503, "draining", "the server is shutting down", NULL, 10});
-    } else if (cp_triage_get_state(api->triage) != CP_TRIAGE_READY) {
+    } else if (cp_inference_get_state(api->inference) != CP_INFERENCE_READY) {
         cp_http_fail(request,
                      &(cp_api_error){503, "loading", "the model is being loaded", NULL, 5});
     } else {
@@ -57,15 +77,16 @@ static void handle_ready(void *app, cp_http_request *request) {
 
 static void handle_metrics(void *app, cp_http_request *request) {
     const cp_api *api = app;
-    const cp_backend *backend = cp_triage_backend(api->triage);
     const cp_metrics_gauges gauges = {
-        .queued = cp_triage_n_queued(api->triage),
-        .running = cp_triage_n_running(api->triage),
+        .queued = cp_inference_n_queued(api->inference),
+        .running = cp_inference_n_running(api->inference),
         .api_keys = cp_access_n_keys(api->access),
         .api_key_failures = cp_access_n_bad_reloads(api->access),
-        .model_loaded = cp_triage_get_state(api->triage) == CP_TRIAGE_READY,
-        .llm_mode = backend->llm_mode,
-        .model = backend->model,
+        .rejected = cp_inference_n_rejected(api->inference),
+        .scheduler = cp_inference_stats(api->inference),
+        .model_loaded = cp_inference_get_state(api->inference) == CP_INFERENCE_READY,
+        .llm_mode = cp_inference_llm_mode(api->inference),
+        .model = cp_inference_model(api->inference),
     };
     cp_metrics_append(api->metrics, &gauges, &request->reply.body);
     request->reply.status = 200;
@@ -95,15 +116,30 @@ static void on_done(void *app, const cp_http_request *request, double ms) {
 
 static void on_tick(void *app) {
     cp_api *api = app;
-    cp_triage_tick(api->triage);
     cp_access_tick(api->access);
 }
 
-/* A route without scope is open to all; with one, to keys that have it. */
 static const cp_http_route routes[] = {
     {.path = "/triage", .is_post = true, .handle = handle_triage, .scope = CP_SCOPE_TRIAGE},
-    {.path = "/health", .handle = handle_health},
-    {.path = "/ready", .handle = handle_ready},
+    {.path = "/v1/chat/completions",
+     .is_post = true,
+     .handle = handle_chat,
+     .max_body_bytes = V1_MAX_BODY_BYTES,
+     .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/completions",
+     .is_post = true,
+     .handle = handle_completion,
+     .max_body_bytes = V1_MAX_BODY_BYTES,
+     .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/embeddings",
+     .is_post = true,
+     .handle = handle_embeddings,
+     .max_body_bytes = V1_MAX_BODY_BYTES,
+     .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/models", .handle = handle_models, .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/models/{}", .handle = handle_model, .scope = CP_SCOPE_CHAT},
+    {.path = "/health", .handle = handle_health, .scope = CP_SCOPE_OPEN},
+    {.path = "/ready", .handle = handle_ready, .scope = CP_SCOPE_OPEN},
     {.path = "/metrics", .handle = handle_metrics, .scope = CP_SCOPE_METRICS},
 };
 

@@ -5,12 +5,18 @@
 
 #include "server/access.h"
 #include "server/metrics.h"
+#include "server/openai_api.h"
 #include "server/settings.h"
 #include "server/triage.h"
 
+#include <stdatomic.h>
+
 typedef struct cp_api {
     const cp_settings *settings;
+    cp_inference *inference;
     cp_triage *triage;
+    cp_openai *openai;
+    atomic_bool draining;
     cp_metrics *metrics;
     cp_access *access;   /* NULL: no keys */
     cp_origins origins;  /* from CORS_ORIGINS */

@@ -5,8 +5,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "server/backend.h"
+#include "llm/llm.h"
 #include "server/eval_report.h"
+#include "server/inference_mock.h"
+#include "server/model_path.h"
+#include "server/settings.h"
 #include "server/triage_lane.h"
 #include "server/triage_prompt.h"
 #include "server/triage_reply.h"
@@ -28,7 +31,10 @@ typedef struct evaluation {
     cp_safety *safety;
     cp_vignettes vignettes;
     cp_variant_source source;
-    cp_backend *backend; /* NULL: rules alone */
+    bool asks_model, is_mock;
+    char model_name[128];
+    cp_llm *llm; /* NULL with the mock, and for the rules alone */
+    cp_schema *schema;
     cp_eval_result result;
     float *times_us; /* [MAX_READINGS] */
     double total_us;
@@ -51,19 +57,28 @@ static int rules_level(evaluation *e, const cp_vignette *v, const char *query,
     return cp_safety_level_alone(e->safety, finding);
 }
 
-static bool never(void *user) {
-    (void)user;
-    return false;
+/* The model's answer to the messages, as the server asks for it. */
+static cp_status ask(evaluation *e, const cp_chat_message messages[2], cp_llm_result *out,
+                     cp_error *err) {
+    cp_llm_request request = {.messages = messages,
+                              .n_messages = 2,
+                              .max_new_tokens = (size_t)e->max_new,
+                              .schema = e->schema};
+    if (e->is_mock)
+        return cp_mock_generate(&request, cp_triage_mock_answer, out, err);
+    request.sampling = cp_llm_default_sampling(e->llm, CP_THINKING_DEFAULT);
+    request.sampling.seed = (uint64_t)e->seed;
+    return cp_llm_generate(e->llm, &request, out, err);
 }
 
 /* Rules and model, as the server combines them; *level is CP_ACUITY_NONE where neither has one. */
 static cp_status model_level(evaluation *e, const cp_vignette *v, int *level, cp_error *err) {
     cp_safety_finding finding;
-    cp_backend_reply reply;
-    cp_strbuf prompt, text;
+    cp_llm_result result;
+    cp_triage_answer said = {.acuity = CP_ACUITY_NONE};
+    cp_strbuf prompt;
     cp_strbuf_init(&prompt, MAX_PROMPT_BYTES);
-    cp_strbuf_init(&text, MAX_REPORT_BYTES);
-    cp_backend_reply_init(&reply);
+    cp_llm_result_init(&result);
     cp_status status =
         cp_triage_prepare(e->safety, &v->record, v->query, CP_EVAL_TODAY, &finding, &prompt);
     if (status != CP_OK)
@@ -72,21 +87,16 @@ static cp_status model_level(evaluation *e, const cp_vignette *v, int *level, cp
         {.role = CP_ROLE_SYSTEM, .content = cp_triage_instructions},
         {.role = CP_ROLE_USER, .content = cp_strbuf_text(&prompt)},
     };
-    const cp_backend_request asked = {.messages = messages,
-                                      .n_messages = 2,
-                                      .thinking = CP_THINKING_DEFAULT,
-                                      .max_new_tokens = (size_t)e->max_new,
-                                      .seed = (uint64_t)e->seed,
-                                      .is_cancelled = never};
     if (status == CP_OK)
-        status = e->backend->generate(e->backend, &asked, &reply, err);
+        status = ask(e, messages, &result, err);
+    if (status == CP_OK)
+        status = cp_triage_answer_read(&result, &said, err);
     if (status == CP_OK) {
-        int said = cp_triage_read_answer(cp_strbuf_str(&reply.answer), &text);
-        e->result.n_unreadable += said == CP_ACUITY_NONE;
-        *level = cp_triage_combine(&finding, said).acuity;
+        e->result.n_unreadable += said.acuity == CP_ACUITY_NONE;
+        *level = cp_triage_combine(&finding, said.acuity).acuity;
     }
-    cp_backend_reply_deinit(&reply);
-    cp_strbuf_deinit(&text);
+    cp_triage_answer_deinit(&said);
+    cp_llm_result_deinit(&result);
     cp_strbuf_deinit(&prompt);
     return status;
 }
@@ -159,7 +169,7 @@ static cp_status evaluate(evaluation *e, cp_error *err) {
         judge(e, v, CP_LANE_RULES, base, finding.floor != CP_ACUITY_NONE);
         note_flags(e, v, &finding);
         judge_variants(e, v, base, &text);
-        if (!e->backend || (e->limit > 0 && asked >= e->limit))
+        if (!e->asks_model || (e->limit > 0 && asked >= e->limit))
             continue;
         fprintf(stderr, "model: %lld of %zu\r", (long long)++asked, e->vignettes.n);
         status = model_level(e, v, &level, err);
@@ -199,16 +209,28 @@ static cp_status read_split(evaluation *e, const char *split, const char *file, 
     return status == CP_OK ? cp_vignettes_read(path, split, &e->vignettes, err) : status;
 }
 
-static cp_status open_backend(evaluation *e, cp_error *err) {
-    if (e->model)
-        e->settings.llm_mode = e->model;
-    else if (strcmp(e->settings.llm_mode, "mock") == 0)
+static cp_status open_model(evaluation *e, cp_error *err) {
+    const cp_settings *s = &e->settings;
+    const char *mode = e->model ? e->model : s->llm_mode;
+    char dir[CP_PATH_CAP] = "mock";
+    e->is_mock = strcmp(mode, "mock") == 0;
+    if (e->is_mock && !e->model)
         return CP_OK; /* the mock judges nothing, unless it is asked for by --model */
-    cp_status status = cp_backend_create(&e->settings, &e->backend, err);
-    if (status != CP_OK)
+    e->asks_model = true;
+    cp_status status = cp_schema_compile_text("the answer's schema", cp_triage_answer_schema,
+                                              strlen(cp_triage_answer_schema), &e->schema, err);
+    if (status == CP_OK && !e->is_mock)
+        status =
+            cp_model_path_find("LLM_MODE", mode, s->model_cache_dir, ", or --model mock", dir, err);
+    cp_str name = cp_path_last(dir);
+    snprintf(e->model_name, sizeof e->model_name, "%.*s", (int)name.n, name.data);
+    e->result.model = e->model_name;
+    if (status != CP_OK || e->is_mock)
         return status;
-    e->result.model = e->backend->model;
-    return e->backend->load(e->backend, err);
+    const cp_llm_options options = {.n_threads = (size_t)s->threads,
+                                    .context_cap = (size_t)s->context_tokens,
+                                    .kv = (cp_kv)s->kv_cache};
+    return cp_llm_open(dir, &options, &e->llm, err);
 }
 
 static cp_status open_parts(evaluation *e, cp_error *err) {
@@ -229,12 +251,12 @@ static cp_status open_parts(evaluation *e, cp_error *err) {
         status = read_split(e, "held", "vignettes/held.jsonl", err);
     if (status == CP_OK && e->vignettes.n == 0)
         status = cp_error_set(err, CP_ERR_FORMAT, "%s: no vignettes", e->data);
-    return status == CP_OK ? open_backend(e, err) : status;
+    return status == CP_OK ? open_model(e, err) : status;
 }
 
 static void close_parts(evaluation *e) {
-    if (e->backend)
-        e->backend->close(e->backend);
+    cp_llm_close(e->llm);
+    cp_schema_free(e->schema);
     cp_vignettes_deinit(&e->vignettes);
     cp_variant_source_deinit(&e->source);
     cp_safety_close(e->safety);

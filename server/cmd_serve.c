@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,8 @@ typedef struct serving {
     cp_secret secret;
     cp_metrics *metrics;
     cp_access *access;
+    cp_inference *inference;
+    cp_openai *openai;
     cp_triage *triage;
     cp_http_server *http;
     cp_api api;
@@ -100,37 +103,47 @@ static void warn_of_plain_http(const cp_settings *settings) {
                             "TRUSTED_PROXIES when a proxy does it");
 }
 
+static void observe_result(void *user, const cp_llm_result *result) {
+    cp_metrics_generation(user, result);
+}
+
 static cp_status start(serving *s, cp_error *err) {
     cp_status status = open_access(s, err);
     if (status == CP_OK)
         status = cp_metrics_create(&s->metrics, err);
     if (status == CP_OK)
-        status = cp_triage_create(&s->settings, s->metrics, &s->triage, err);
+        status = cp_inference_create(&s->settings, &s->inference, err);
+    if (status == CP_OK)
+        status = cp_triage_create(&s->settings, s->metrics, s->inference, &s->triage, err);
+    if (status == CP_OK)
+        status = cp_openai_create(&s->settings, s->inference, &s->openai, err);
     if (status != CP_OK)
         return status;
     s->api.settings = &s->settings;
+    s->api.inference = s->inference;
+    s->api.openai = s->openai;
     s->api.triage = s->triage;
     s->api.metrics = s->metrics;
     s->api.access = s->access;
     warn_of_plain_http(&s->settings);
+    cp_inference_observe(s->inference, observe_result, s->metrics);
     cp_http_config config = cp_api_http_config(&s->api);
     status = cp_http_server_start(&config, &s->http, err);
-    return status == CP_OK ? cp_triage_start(s->triage, err) : status;
+    return status == CP_OK ? cp_inference_start(s->inference, err) : status;
 }
 
 static void greet(const serving *s) {
     const char *address = cp_http_server_address(s->http);
-    const cp_backend *backend = cp_triage_backend(s->triage);
     const char *scheme = *s->settings.tls_cert_file ? "https" : "http";
     printf("listening on %s://%s\n", scheme, address);
     if (s->access)
         printf("%zu API keys\n", cp_access_n_keys(s->access));
     printf("%zu patients, %zu safety rules\n", cp_triage_n_patients(s->triage),
            cp_triage_n_rules(s->triage));
-    if (backend->is_mock)
+    if (cp_inference_is_mock(s->inference))
         printf("LLM_MODE=mock: answers come from a template, no model\n");
     else
-        printf("loading %s\n", backend->model);
+        printf("loading %s\n", cp_inference_model(s->inference));
     printf("try: curl -s %s://%s/triage %s-H 'Content-Type: application/json' -d "
            "'{\"patient_mrn\":\"MRN-001\",\"query\":\"I have had a sore throat for two days\"}'\n",
            scheme, address, s->access ? "-H 'Authorization: Bearer cpk_...' " : "");
@@ -140,15 +153,19 @@ static void greet(const serving *s) {
 /* Until a signal (true) or a model that cannot be loaded (false). */
 static bool serve(const serving *s) {
     while (!wait_signal(POLL_MS))
-        if (cp_triage_get_state(s->triage) == CP_TRIAGE_FAILED)
+        if (cp_inference_get_state(s->inference) == CP_INFERENCE_FAILED)
             return false;
     return true;
+}
+
+static size_t n_unfinished(const serving *s) {
+    return cp_triage_n_unfinished(s->triage) + cp_openai_n_unfinished(s->openai);
 }
 
 /* Waits until everything accepted is answered; false when time is up or another signal came. */
 static bool wait_answered(const serving *s, int64_t seconds) {
     uint64_t begun = cp_clock_ns();
-    while (cp_triage_n_unfinished(s->triage) > 0) {
+    while (n_unfinished(s) > 0) {
         if (cp_clock_ms_since(begun) > (double)seconds * 1e3)
             return false;
         if (wait_signal(POLL_MS))
@@ -160,13 +177,16 @@ static bool wait_answered(const serving *s, int64_t seconds) {
 /* Accepted work ends within the grace period, or is told that it cannot. False: the worker hangs.
  */
 static bool drain(serving *s) {
-    cp_log(CP_LOG_INFO, "draining", CP_LOG_I("unfinished", cp_triage_n_unfinished(s->triage)));
+    cp_log(CP_LOG_INFO, "draining", CP_LOG_I("unfinished", n_unfinished(s)));
+    atomic_store(&s->api.draining, true);
     cp_triage_drain(s->triage);
+    cp_openai_drain(s->openai);
     cp_http_server_drain(s->http);
     if (wait_answered(s, s->settings.shutdown_grace_s))
         return true;
-    cp_log(CP_LOG_WARN, "cancelling", CP_LOG_I("unfinished", cp_triage_n_unfinished(s->triage)));
+    cp_log(CP_LOG_WARN, "cancelling", CP_LOG_I("unfinished", n_unfinished(s)));
     cp_triage_cancel_all(s->triage);
+    cp_openai_cancel_all(s->openai);
     return wait_answered(s, CANCEL_LIMIT_S);
 }
 
@@ -193,7 +213,7 @@ static int run(serving *s) {
     }
     cp_http_server_stop(s->http);
     s->http = NULL;
-    if (asked && cp_triage_get_state(s->triage) == CP_TRIAGE_LOADING)
+    if (asked && cp_inference_get_state(s->inference) == CP_INFERENCE_LOADING)
         leave(CP_EXIT_OK);
     if (!asked) {
         fprintf(stderr, "carepath serve: the model cannot be loaded; the log above says why\n");
@@ -219,6 +239,8 @@ int cmd_serve(int argc, char **argv) {
     if (take_signals(&err) != CP_OK)
         return cp_command_failed("serve", &err);
     int status = run(&s);
+    cp_inference_free(s.inference);
+    cp_openai_free(s.openai);
     cp_triage_free(s.triage);
     cp_metrics_free(s.metrics);
     cp_access_close(s.access);

@@ -12,4 +12,10 @@ int cmd_eval(int argc, char **argv);
 /* `carepath keys`: makes, lists and revokes API keys. */
 int cmd_keys(int argc, char **argv);
 
+/* `carepath audit`: 1 also when the log has faults. */
+int cmd_audit(int argc, char **argv);
+
+/* `carepath replay`: 1 also when the bytes differ. */
+int cmd_replay(int argc, char **argv);
+
 #endif

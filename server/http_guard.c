@@ -100,6 +100,7 @@ static void read_header(walk *w, const char *name, const char *value) {
         read_coding(w, value);
     } else if (strcasecmp(name, "Host") == 0) {
         w->n_hosts++;
+        w->found->host = value;
     } else if (strcasecmp(name, "Content-Type") == 0) {
         w->n_types++;
         w->found->is_json = cp_http_is_json(value);

@@ -91,6 +91,17 @@ bool cp_address_is_loopback(const cp_address *address) {
     return is_v4(address) ? address->bytes[12] == 127 : memcmp(address->bytes, one, 16) == 0;
 }
 
+bool cp_host_is_loopback(const char *host) {
+    static const char name[] = "localhost";
+    cp_address address;
+    size_t n = sizeof name - 1;
+    if (strncasecmp(host, name, n) == 0)
+        return !host[n] ||
+               (host[n] == ':' && is_port((cp_str){host + n + 1, strlen(host) - n - 1}));
+    return cp_address_parse((cp_str){host, strlen(host)}, &address) &&
+           cp_address_is_loopback(&address);
+}
+
 /* ---- networks -------------------------------------------------------------------------------- */
 
 /* Whether the first n_bits are equal. */

@@ -26,6 +26,9 @@ bool cp_address_parse(cp_str text, cp_address *out) CP_MUST_CHECK;
 cp_address cp_address_of(const struct sockaddr *socket);
 void cp_address_text(const cp_address *address, char out[CP_ADDRESS_CAP]);
 bool cp_address_is_loopback(const cp_address *address);
+/* "localhost" or a numeric loopback address, with or without port: nothing that a name server could
+ * change. */
+bool cp_host_is_loopback(const char *host);
 
 typedef struct cp_networks {
     struct cp_network {

@@ -202,6 +202,7 @@ static void note_peer(exchange *x, const cp_http_framing *framing) {
         MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     cp_address peer = cp_address_of(info ? info->client_addr : NULL);
     x->request.client = cp_forwarded_client(proxies, &peer, framing->forwarded_for);
+    x->request.is_local_name = !framing->host || cp_host_is_loopback(framing->host);
     x->request.is_https =
         x->server->is_tls || cp_forwarded_https(proxies, &peer, framing->forwarded_proto);
     if (config->origins && cp_origins_allow(config->origins, framing->origin))
@@ -404,6 +405,7 @@ void cp_http_stream_begin(cp_http_request *request, const char *content_type) {
         .connection = x->connection,
         .fd = x->fd,
         .is_events = cp_http_is_event_stream(content_type),
+        .is_head = strcmp(request->method, "HEAD") == 0,
     };
     cp_strbuf_clear(&request->reply.body);
     request->reply.status = 200;

@@ -39,8 +39,9 @@ typedef struct cp_http_request {
     char params[CP_HTTP_MAX_PARAMS][CP_HTTP_PARAM_CAP];
     char authorization[CP_HTTP_AUTHORIZATION_CAP]; /* the header's value, "" when absent; wiped */
     int64_t deadline_ms;                           /* X-Deadline-Ms; -1 when absent */
-    cp_address client; /* behind trusted proxies. It may name a patient: never logged */
-    bool is_https;     /* the client's side of the connection is encrypted */
+    cp_address client;  /* behind trusted proxies. It may name a patient: never logged */
+    bool is_local_name; /* Host names this machine by loopback, or is absent (HTTP/1.0) */
+    bool is_https;      /* the client's side of the connection is encrypted */
     /* Set by `admit`: who asks ("" for nobody in particular) and what for (the application's). */
     char owner[CP_HTTP_OWNER_CAP];
     unsigned scopes;

@@ -154,8 +154,16 @@ static ssize_t read_backlog(void *cls, uint64_t position, char *out, size_t max)
 }
 
 struct MHD_Response *cp_stream_response(cp_stream *stream) {
-    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_backlog, stream,
-                                             NULL);
+    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES,
+                                                                      read_backlog, stream, NULL);
+    /* Library versions before 1.0 send a last chunk after a HEAD's headers; without chunks the
+     * connection's end is the body's. */
+    if (response && stream->target.is_head &&
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END) != MHD_YES) {
+        MHD_destroy_response(response);
+        return NULL;
+    }
+    return response;
 }
 
 bool cp_stream_over(cp_stream *stream) {

@@ -28,6 +28,7 @@ typedef struct cp_stream_target {
     cp_connection *connection;
     int fd;
     bool is_events; /* gets pings */
+    bool is_head;   /* has no body */
 } cp_stream_target;
 
 /* Zeroed before begin. */

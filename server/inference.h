@@ -11,6 +11,7 @@
 #define CP_SERVER_INFERENCE_H
 
 #include "llm/llm.h"
+#include "llm/scheduler.h"
 #include "server/settings.h"
 
 typedef struct cp_inference cp_inference;
@@ -59,8 +60,22 @@ int cp_inference_retry_after_s(const cp_inference *inference);
 cp_status cp_inference_errand(cp_inference *inference, bool (*piece)(void *user), void *user,
                               cp_error *err) CP_MUST_CHECK;
 
+/* Told of each result that is no error, before its on_done, from the same threads; set before
+ * start.
+ */
+typedef void cp_inference_observer(void *user, const cp_llm_result *result);
+void cp_inference_observe(cp_inference *inference, cp_inference_observer *observe, void *user);
+/* What the mock answers under this schema (borrowed); a shortest document under others. Set before
+ * start. */
+void cp_inference_mock_answer(cp_inference *inference, const cp_schema *schema, const char *answer);
+
+cp_scheduler_stats cp_inference_stats(const cp_inference *inference);
+/* There is work, and no step has ended for a minute. */
+bool cp_inference_is_stuck(const cp_inference *inference);
 size_t cp_inference_n_queued(const cp_inference *inference);
 size_t cp_inference_n_running(const cp_inference *inference);
+/* Refused since the start because no place was free. */
+size_t cp_inference_n_rejected(const cp_inference *inference);
 /* Accepted and not done yet. */
 size_t cp_inference_n_unfinished(const cp_inference *inference);
 

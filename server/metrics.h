@@ -8,6 +8,7 @@
 #define CP_SERVER_METRICS_H
 
 #include "base/strbuf.h"
+#include "llm/scheduler.h"
 
 #include <stdint.h>
 
@@ -26,16 +27,18 @@ const char *cp_acuity_source_name(cp_acuity_source source); /* NULL for none */
 /* A triage was answered. */
 void cp_metrics_triage(cp_metrics *metrics, int acuity, cp_acuity_source source,
                        uint64_t red_flags);
-void cp_metrics_generation(cp_metrics *metrics, uint64_t prompt_tokens, uint64_t completion_tokens,
-                           double prompt_seconds, double generate_seconds);
-void cp_metrics_queue_wait(cp_metrics *metrics, double seconds);
+/* Without the model's whole answer. */
+void cp_metrics_degraded(cp_metrics *metrics, const char *reason);
+/* The model has ended a generation. */
+void cp_metrics_generation(cp_metrics *metrics, const cp_llm_result *result);
 
 /* A request was refused for who asks; `reason` is the error's code. */
 void cp_metrics_refused(cp_metrics *metrics, const char *reason);
 
 /* What is known only when asked. */
 typedef struct cp_metrics_gauges {
-    uint64_t queued, running;
+    uint64_t queued, running, rejected;
+    cp_scheduler_stats scheduler;
     uint64_t api_keys, api_key_failures; /* keys in force; changed files that had a fault */
     bool model_loaded;
     const char *llm_mode, *model;

@@ -11,13 +11,13 @@
 
 #include "server/http_server.h"
 #include "server/inference.h"
-#include "server/metrics.h"
 
 typedef struct cp_openai cp_openai;
 
-/* Opens the embedding model, if there is one. Borrows all three. */
-cp_status cp_openai_create(const cp_settings *settings, cp_metrics *metrics,
-                           cp_inference *inference, cp_openai **out, cp_error *err) CP_MUST_CHECK;
+/* Opens the embedding model, if there is one. Borrows both; the inference need not be started yet.
+ */
+cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference, cp_openai **out,
+                           cp_error *err) CP_MUST_CHECK;
 /* After the last request, and after the inference service, which may run its errands. NULL is
  * allowed. */
 void cp_openai_free(cp_openai *openai);

@@ -1,5 +1,7 @@
 #include "server/openai_reply.h"
 
+#include "server/reply_parts.h"
+
 #define DIGITS 6
 
 static bool is_chat(const cp_openai_answer *a) {
@@ -41,15 +43,6 @@ static void put_usage(const cp_llm_result *r, cp_json_writer *w) {
     cp_json_close_object(w);
 }
 
-/* Tokens a second; null where nothing was counted or timed. */
-static void put_speed(cp_json_writer *w, const char *key, size_t tokens, double ms) {
-    cp_json_key(w, key);
-    if (tokens > 0 && ms > 0)
-        cp_json_put_number(w, (double)tokens / ms * 1e3, DIGITS);
-    else
-        cp_json_put_null(w);
-}
-
 static void put_timings(const cp_llm_result *r, cp_json_writer *w) {
     size_t evaluated = r->prompt_tokens - r->cached_tokens;
     cp_json_key(w, "timings");
@@ -57,10 +50,10 @@ static void put_timings(const cp_llm_result *r, cp_json_writer *w) {
     cp_json_member_int(w, "cache_n", (int64_t)r->cached_tokens);
     cp_json_member_int(w, "prompt_n", (int64_t)evaluated);
     cp_json_member_number(w, "prompt_ms", r->prompt_ms, DIGITS);
-    put_speed(w, "prompt_per_second", evaluated, r->prompt_ms);
+    cp_reply_speed(w, "prompt_per_second", evaluated, r->prompt_ms);
     cp_json_member_int(w, "predicted_n", (int64_t)r->sampled_tokens);
     cp_json_member_number(w, "predicted_ms", r->generate_ms, DIGITS);
-    put_speed(w, "predicted_per_second", r->sampled_tokens, r->generate_ms);
+    cp_reply_speed(w, "predicted_per_second", r->sampled_tokens, r->generate_ms);
     cp_json_member_int(w, "draft_n", (int64_t)r->drafted_tokens);
     cp_json_member_int(w, "draft_n_accepted", (int64_t)r->accepted_tokens);
     cp_json_close_object(w);
@@ -70,16 +63,9 @@ static void put_budget(const cp_openai_request *q, const cp_llm_result *r, cp_js
     cp_json_key(w, "thinking_budget");
     cp_json_open_object(w);
     cp_json_member_text(w, "field", q->budget_field);
-    cp_json_key(w, "requested");
-    if (q->llm.has_thinking_budget)
-        cp_json_put_int(w, (int64_t)q->llm.thinking_budget);
-    else
-        cp_json_put_null(w);
-    cp_json_key(w, "planned");
-    if (r->thinking_planned == CP_LLM_NO_LIMIT)
-        cp_json_put_null(w);
-    else
-        cp_json_put_int(w, (int64_t)r->thinking_planned);
+    cp_reply_tokens(w, "requested",
+                    q->llm.has_thinking_budget ? q->llm.thinking_budget : CP_LLM_NO_LIMIT);
+    cp_reply_tokens(w, "planned", r->thinking_planned);
     cp_json_member_int(w, "used", (int64_t)r->thinking_tokens);
     cp_json_close_object(w);
 }
@@ -103,6 +89,7 @@ static void put_extension(const cp_openai_request *q, const cp_llm_result *r, cp
         put_structured(&r->structured, w);
     cp_json_member_int(w, "seed", (int64_t)r->seed);
     cp_json_member_number(w, "queue_ms", r->queue_ms, DIGITS);
+    cp_json_member_number(w, "first_token_ms", r->first_token_ms, DIGITS);
     cp_json_close_object(w);
 }
 

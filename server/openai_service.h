@@ -9,7 +9,6 @@
 
 struct cp_openai {
     const cp_settings *settings;
-    cp_metrics *metrics;
     cp_inference *inference;
     cp_embedder *embedder; /* NULL: no embedding model */
     int64_t created;       /* seconds since 1970 */
@@ -30,8 +29,6 @@ void cp_openai_finish(cp_openai *openai, cp_http_request *request);
 /* 503 with the time to wait. */
 cp_api_error cp_openai_queue_full(const cp_openai *openai);
 
-/* Whose request it is: prefixes are shared and turns are taken by owner. */
-const char *cp_openai_owner(const cp_http_request *request);
 /* When the answer must be there: the setting, or an earlier wish (-1: none). */
 uint64_t cp_openai_deadline_ns(const cp_openai *openai, const cp_http_request *request,
                                int64_t wish_ms);

@@ -55,6 +55,9 @@ static const cp_setting table[] = {
     SECRET("SECRET_KEY", secret_key,
            "32 bytes or more that nobody can guess; what is sealed and hashed depends on it"),
     TEXT("SECRET_KEY_FILE", "secret-key-file", secret_key_file, "", "File that holds SECRET_KEY"),
+    TEXT("AUDIT_FILE", "audit-file", audit_file, "",
+         "Log of every answer, written before it leaves (docs/audit.md); off: none. Production "
+         "needs one of both"),
     TEXT("TLS_CERT_FILE", "tls-cert-file", tls_cert_file, "",
          "Certificate chain (PEM); with TLS_KEY_FILE the server speaks HTTPS only"),
     TEXT("TLS_KEY_FILE", "tls-key-file", tls_key_file, "", "The certificate's private key (PEM)"),
@@ -77,6 +80,13 @@ static const cp_setting table[] = {
         "memory is short"),
     NUMBER("MAX_NEW_TOKENS", "max-new-tokens", max_new_tokens, "1024", 1, 131072,
            "Most tokens of an answer, thinking included; a request may ask for fewer"),
+    NUMBER("MAX_RUNNING", "max-running", max_running, "8", 1, 64,
+           "Requests that the model works on together"),
+    NUMBER("KV_CACHE_MIB", "kv-cache-mib", kv_cache_mib, "0", 0, 1048576,
+           "Memory for keys and values of all requests; 0 is what they can need, at most half of "
+           "what the weights leave"),
+    NUMBER("SPECULATION", "speculation", speculation, "1", 0, 1,
+           "1 guesses words that repeat the prompt; answers are the same"),
     NUMBER("QUEUE_MAX", "queue-max", queue_max, "8", 1, 1024,
            "Requests that may wait for the model; more get 503"),
     NUMBER("MAX_CONNECTIONS", "max-connections", max_connections, "512", 16, 16384,

@@ -22,11 +22,13 @@ typedef struct cp_settings {
     /* "" where there is none */
     const char *embedding_model;
     const char *api_keys_file, *secret_key, *secret_key_file;
+    const char *audit_file;
     const char *tls_cert_file, *tls_key_file, *trusted_proxies, *cors_origins;
     int64_t app_env;               /* cp_app_env */
     int64_t log_level, log_format; /* cp_log_level, cp_log_format */
     int64_t kv_cache;              /* cp_kv: the words stand in its order */
     int64_t port, threads, context_tokens, max_new_tokens;
+    int64_t max_running, kv_cache_mib, speculation;
     int64_t queue_max, max_connections;
     int64_t request_timeout_s, header_timeout_s, body_timeout_s, idle_timeout_s, shutdown_grace_s;
 } cp_settings;

@@ -6,14 +6,6 @@
 
 #define MAKE_KEYS "make keys (carepath keys create --help) and set API_KEYS_FILE"
 
-bool cp_host_is_loopback(const char *host) {
-    cp_address address;
-    if (strcmp(host, "localhost") == 0)
-        return true;
-    return cp_address_parse((cp_str){host, strlen(host)}, &address) &&
-           cp_address_is_loopback(&address);
-}
-
 static cp_status check_production(const cp_settings *s, cp_error *err) {
     if (!*s->api_keys_file)
         return cp_error_set(err, CP_ERR_USAGE,
@@ -23,6 +15,10 @@ static cp_status check_production(const cp_settings *s, cp_error *err) {
                             "APP_ENV=production needs a secret: put the output of \"openssl rand "
                             "-hex 32\" into a file with permissions 0600 and set SECRET_KEY_FILE "
                             "to it, or set SECRET_KEY");
+    if (!*s->audit_file)
+        return cp_error_set(err, CP_ERR_USAGE,
+                            "APP_ENV=production needs an audit log: set AUDIT_FILE to a file on a "
+                            "disk that lasts (docs/audit.md), or to off");
     if (strcmp(s->llm_mode, "mock") == 0)
         return cp_error_set(err, CP_ERR_USAGE,
                             "APP_ENV=production does not answer from a template: set LLM_MODE to a "

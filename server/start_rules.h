@@ -10,7 +10,4 @@
 /* CP_ERR_USAGE with the sentence. */
 cp_status cp_start_rules_check(const cp_settings *settings, cp_error *err) CP_MUST_CHECK;
 
-/* "localhost" or a numeric loopback address: nothing that a name server could change. */
-bool cp_host_is_loopback(const char *host);
-
 #endif

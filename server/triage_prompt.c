@@ -22,8 +22,8 @@ const char cp_triage_instructions[] =
     "several "
     "examinations likely; 4 less urgent, one examination; 5 not urgent.\n"
     "\n"
-    "End with one line of exactly this form, n being the level from 1 to 5:\n"
-    "ACUITY: n";
+    "Answer in JSON: assessment (your reasoning for staff and patient), acuity (the level), "
+    "next_steps, seek_help_sooner_if.";
 
 /* How many bytes at text[0..n) end a line; 0 when they do not. CR LF is one end. */
 static size_t line_end(const char *text, size_t n) {
@@ -62,5 +62,4 @@ void cp_triage_prompt_append(cp_str summary, const char *query, const cp_safety_
                          finding->rules[i]->acuity);
     cp_strbuf_puts(out, "\nThe question:\n");
     cp_triage_quote_append((cp_str){query, strlen(query)}, out);
-    cp_strbuf_puts(out, "\nReason first, and end with the line ACUITY: n.");
 }

@@ -9,9 +9,9 @@
 #define BLANKS          " \t\n\r"
 #define SESSION_ALLOWED "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-static const char *const known_fields[] = {"patient_mrn", "query", "max_new_tokens",
-                                           "temperature", "seed",  "enable_thinking",
-                                           "session_id"};
+static const char *const known_fields[] = {
+    "patient_mrn",     "query",      "max_new_tokens", "temperature", "seed",
+    "enable_thinking", "session_id", "stream",         "deadline_ms", "thinking_budget_tokens"};
 
 static bool check_known(cp_body_reader *r) {
     const cJSON *member;
@@ -23,7 +23,8 @@ static bool check_known(cp_body_reader *r) {
             return cp_body_refuse(
                 r, 422, NULL, "unknown_field",
                 "the body has a field that is not known; known are patient_mrn, query, "
-                "max_new_tokens, temperature, seed, enable_thinking, session_id");
+                "max_new_tokens, temperature, seed, enable_thinking, thinking_budget_tokens, "
+                "deadline_ms, stream, session_id");
     }
     return true;
 }
@@ -58,7 +59,12 @@ static bool read_fields(cp_body_reader *r, int64_t max_new_tokens, cp_triage_req
            cp_body_integer(r, "max_new_tokens", 1, max_new_tokens, NULL, &out->max_new_tokens) &&
            cp_body_number(r, "temperature", 0, 2, &out->has_temperature, &out->temperature) &&
            cp_body_integer(r, "seed", 0, MAX_SEED, &out->has_seed, &out->seed) &&
-           cp_body_bool(r, "enable_thinking", &out->has_thinking, &out->enable_thinking);
+           cp_body_bool(r, "enable_thinking", &out->has_thinking, &out->enable_thinking) &&
+           cp_body_bool(r, "stream", NULL, &out->stream) &&
+           cp_body_integer(r, "deadline_ms", 1, CP_TRIAGE_MAX_DEADLINE_MS, &out->has_deadline,
+                           &out->deadline_ms) &&
+           cp_body_integer(r, "thinking_budget_tokens", 0, CP_TRIAGE_MAX_THINKING,
+                           &out->has_thinking_budget, &out->thinking_budget);
 }
 
 bool cp_triage_request_parse(cp_str body, int64_t max_new_tokens, cp_triage_request *out,

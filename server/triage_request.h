@@ -10,6 +10,8 @@
 
 #define CP_TRIAGE_MAX_QUERY_BYTES 32768
 #define CP_TRIAGE_SESSION_CAP     65
+#define CP_TRIAGE_MAX_DEADLINE_MS 3600000
+#define CP_TRIAGE_MAX_THINKING    131072
 
 typedef struct cp_triage_request {
     cJSON *tree;
@@ -19,7 +21,9 @@ typedef struct cp_triage_request {
     bool has_temperature, has_seed, has_thinking;
     double temperature;
     int64_t seed;
-    bool enable_thinking;
+    bool enable_thinking, stream;
+    bool has_thinking_budget, has_deadline;
+    int64_t thinking_budget, deadline_ms;
 } cp_triage_request;
 
 /* False: `fault` says what to answer. The request is released with deinit in either case. */

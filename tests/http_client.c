@@ -113,7 +113,7 @@ static int read_port(int out) {
         n += (size_t)got;
         line[n] = '\0';
         int port;
-        if (strchr(line, '\n') && sscanf(line, "listening on http://127.0.0.1:%d", &port) == 1)
+        if (strchr(line, '\n') && sscanf(line, "listening on %*[htps]://127.0.0.1:%d", &port) == 1)
             return port;
     }
     return 0;
@@ -292,7 +292,7 @@ static const char *find_header(const char *head, const char *name) {
     return NULL;
 }
 
-test_reply test_receive(int fd, bool is_head) {
+test_reply test_receive_head(int fd) {
     test_reply reply = {0};
     cp_strbuf *in = &unread[fd];
     const char *end;
@@ -307,15 +307,70 @@ test_reply test_receive(int fd, bool is_head) {
         reply.status = -1;
     if (reply.status == 100) {
         test_reply_free(&reply);
-        return test_receive(fd, is_head);
+        return test_receive_head(fd);
     }
-    const char *length = find_header(reply.head.data, "Content-Length");
-    size_t n = is_head || !length ? 0 : strtoul(length, NULL, 10);
+    return reply;
+}
+
+/* Moves n bytes to `out`; false when the connection ends before, with what there is. */
+static bool take(int fd, size_t n, cp_strbuf *out) {
+    cp_strbuf *in = &unread[fd];
     while (in->n < n)
         if (!read_more(fd, WAIT_S))
             break;
-    cp_strbuf_append(&reply.body, cp_strbuf_text(in), in->n < n ? in->n : n);
+    bool all = in->n >= n;
+    if (!all)
+        n = in->n;
+    cp_strbuf_append(out, cp_strbuf_text(in), n);
     cp_strbuf_consume(in, n);
+    return all;
+}
+
+bool test_receive_chunk(int fd, cp_strbuf *out, bool *whole) {
+    cp_strbuf *in = &unread[fd];
+    char *end;
+    cp_strbuf mark;
+    *whole = false;
+    while (!strstr(cp_strbuf_text(in), "\r\n"))
+        if (!read_more(fd, WAIT_S))
+            return false;
+    size_t n = strtoul(in->data, &end, 16);
+    assert_memory_equal(end, "\r\n", 2);
+    cp_strbuf_consume(in, (size_t)(end - in->data) + 2);
+    cp_strbuf_init(&mark, 2);
+    bool got = take(fd, n, out) && take(fd, 2, &mark);
+    if (got)
+        assert_string_equal(cp_strbuf_text(&mark), "\r\n");
+    cp_strbuf_deinit(&mark);
+    *whole = got && n == 0;
+    return got && n > 0;
+}
+
+bool test_receive_some(int fd, cp_strbuf *out) {
+    cp_strbuf *in = &unread[fd];
+    if (in->n == 0 && !read_more(fd, WAIT_S))
+        return false;
+    cp_strbuf_append(out, in->data, in->n);
+    cp_strbuf_clear(in);
+    return true;
+}
+
+test_reply test_receive(int fd, bool is_head) {
+    test_reply reply = test_receive_head(fd);
+    if (reply.status == 0 || is_head)
+        return reply;
+    const char *length = find_header(reply.head.data, "Content-Length");
+    if (length) {
+        reply.cut = !take(fd, strtoul(length, NULL, 10), &reply.body);
+    } else if (find_header(reply.head.data, "Transfer-Encoding")) {
+        bool whole;
+        while (test_receive_chunk(fd, &reply.body, &whole))
+            continue;
+        reply.cut = !whole;
+    } else {
+        while (test_receive_some(fd, &reply.body))
+            continue;
+    }
     reply.json = cJSON_ParseWithLength(cp_strbuf_text(&reply.body), reply.body.n);
     return reply;
 }

@@ -42,6 +42,7 @@ typedef struct test_reply {
     int status; /* 0: the connection ended without an answer */
     cp_strbuf head, body;
     cJSON *json; /* of the body; NULL when it is none */
+    bool cut;    /* the connection ended within the body */
 } test_reply;
 void test_reply_free(test_reply *reply);
 /* A header's value in a rotating buffer, NULL when absent. Name in any case. */
@@ -56,8 +57,14 @@ int test_connect(const test_server *server);
 bool test_send(int fd, const void *bytes, size_t n);
 bool test_send_text(int fd, const char *text);
 /* The next answer on this connection; `is_head`: without body. Bytes beyond it stay for the next
- * call on the same fd. */
+ * call on the same fd. A body without a length ends with its last chunk or the connection. */
 test_reply test_receive(int fd, bool is_head);
+/* Its head alone, for a body that is read in pieces. */
+test_reply test_receive_head(int fd);
+/* Appends the next chunk of a chunked body. False at its end (then *whole), or the connection's. */
+bool test_receive_chunk(int fd, cp_strbuf *out, bool *whole);
+/* Appends what comes next; false at the connection's end. */
+bool test_receive_some(int fd, cp_strbuf *out);
 /* True when the peer closes within `seconds`; what it sends until then is dropped. */
 bool test_closed_within(int fd, double seconds);
 /* After an answer: true when the connection ends in order, false when it is reset or stays open. */

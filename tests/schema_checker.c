@@ -59,8 +59,10 @@ static const char *object_fault(const cJSON *root, const cJSON *schema, const cJ
                                           name->valuestring)) return "a required member is missing";
     cJSON_ArrayForEach(member, document) {
         const cJSON *property = get(properties, member->string);
-        const char *fault =
-            property ? schema_fault(root, property, member) : "a member that is not in the schema";
+        if (!property)
+            property = get(schema, "additionalProperties");
+        const char *fault = cJSON_IsObject(property) ? schema_fault(root, property, member)
+                                                     : "a member that is not in the schema";
         if (fault)
             return fault;
     }

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define COUGH  "{\"patient_mrn\":\"MRN-001\",\"query\":\"I have a cough\"}"
-#define LINE   "POST /triage HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+#define LINE   "POST /triage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 #define SECOND "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static test_server start_ready(const char *const *env) {

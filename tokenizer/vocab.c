@@ -6,6 +6,9 @@
 #include <string.h>
 
 #define FIRST_SLOTS 1024
+#define ID_MASK     0x3fffffu /* of a slot: the id and one */
+#define RANK_BITS   22
+#define PAIR_BITS   21 /* of each id of a pair */
 
 void cp_vocab_deinit(cp_vocab *vocab) {
     free(vocab->bytes);
@@ -37,33 +40,47 @@ static uint32_t hash_bytes(cp_str bytes) {
     return (uint32_t)(mix(hash ^ word) >> 16);
 }
 
+/* A slot's upper bits: most entries that are not meant differ in them, so their bytes are not
+ * fetched. The table's index comes from the lower end of the hash. */
+static uint32_t tag(uint32_t hash) {
+    return hash & ~ID_MASK;
+}
+
+static int32_t slot_id(uint32_t slot) {
+    return (int32_t)(slot & ID_MASK) - 1;
+}
+
 /* The slot that holds these bytes, or the free one where they would go. */
-static cp_vocab_slot *probe(const cp_vocab *vocab, cp_str bytes, uint32_t hash) {
+static uint32_t *probe(const cp_vocab *vocab, cp_str bytes, uint32_t hash) {
     size_t mask = vocab->n_slots - 1;
     for (size_t i = hash & mask;; i = (i + 1) & mask) {
-        cp_vocab_slot *slot = &vocab->slots[i];
-        if (slot->id < 0 ||
-            (slot->hash == hash && cp_str_equal(cp_vocab_bytes(vocab, slot->id), bytes)))
+        uint32_t *slot = &vocab->slots[i];
+        if (!*slot ||
+            (tag(*slot) == tag(hash) && cp_str_equal(cp_vocab_bytes(vocab, slot_id(*slot)), bytes)))
             return slot;
     }
 }
 
-/* Doubles the table when it would be more than half full. */
+/* Slots for one entry more: doubled when the table would be more than three quarters full. */
+static size_t slots_wanted(size_t n_slots, size_t n_entries) {
+    if (n_slots == 0)
+        return FIRST_SLOTS;
+    return n_entries < n_slots / 4 * 3 ? n_slots : n_slots * 2;
+}
+
 static bool make_slot_room(cp_vocab *vocab) {
-    if (vocab->n_indexed * 2 < vocab->n_slots)
+    size_t n = slots_wanted(vocab->n_slots, vocab->n_indexed);
+    if (n == vocab->n_slots)
         return true;
-    size_t n = vocab->n_slots ? vocab->n_slots * 2 : FIRST_SLOTS;
-    cp_vocab_slot *slots = malloc(n * sizeof *slots);
+    uint32_t *slots = calloc(n, sizeof *slots);
     if (!slots)
         return false;
-    for (size_t i = 0; i < n; i++)
-        slots[i] = (cp_vocab_slot){0, -1};
     for (size_t i = 0; i < vocab->n_slots; i++) {
-        cp_vocab_slot old = vocab->slots[i];
-        size_t at = old.hash & (n - 1);
-        if (old.id < 0)
+        uint32_t old = vocab->slots[i];
+        if (!old)
             continue;
-        while (slots[at].id >= 0)
+        size_t at = hash_bytes(cp_vocab_bytes(vocab, slot_id(old))) & (n - 1);
+        while (slots[at])
             at = (at + 1) & (n - 1);
         slots[at] = old;
     }
@@ -74,7 +91,7 @@ static bool make_slot_room(cp_vocab *vocab) {
 }
 
 int32_t cp_vocab_find(const cp_vocab *vocab, cp_str bytes) {
-    return vocab->n_slots ? probe(vocab, bytes, hash_bytes(bytes))->id : -1;
+    return vocab->n_slots ? slot_id(*probe(vocab, bytes, hash_bytes(bytes))) : -1;
 }
 
 /* ---- tokens -------------------------------------------------------------------------------- */
@@ -94,13 +111,13 @@ static cp_status place(cp_vocab *vocab, cp_str bytes, int64_t id, cp_error *err)
         !cp_grow((void **)&vocab->bytes, &vocab->cap_bytes, vocab->n_bytes + bytes.n, 1))
         return cp_error_no_memory(err, "the vocabulary");
     for (; vocab->n_ids <= row; vocab->n_ids++)
-        vocab->tokens[vocab->n_ids] = (cp_token){0, 0, CP_TOKEN_NONE};
+        vocab->tokens[vocab->n_ids] = (cp_token){.kinds = CP_TOKEN_NONE};
     if (vocab->tokens[row].kinds != CP_TOKEN_NONE)
         return cp_error_set(err, CP_ERR_FORMAT, "token id %lld is used twice, by \"%.*s\" too",
                             (long long)id, SHOWN(bytes));
     memcpy(vocab->bytes + vocab->n_bytes, bytes.data, bytes.n);
     vocab->tokens[row].offset = (uint32_t)vocab->n_bytes;
-    vocab->tokens[row].n = (uint32_t)bytes.n;
+    vocab->tokens[row].n = (unsigned)bytes.n;
     vocab->n_bytes += bytes.n;
     return CP_OK;
 }
@@ -109,16 +126,16 @@ cp_status cp_vocab_add_base(cp_vocab *vocab, cp_str bytes, int64_t id, cp_error 
     if (!make_slot_room(vocab))
         return cp_error_no_memory(err, "the vocabulary");
     uint32_t hash = hash_bytes(bytes);
-    cp_vocab_slot *slot = probe(vocab, bytes, hash);
-    if (slot->id >= 0)
+    uint32_t *slot = probe(vocab, bytes, hash);
+    if (*slot)
         return cp_error_set(err, CP_ERR_FORMAT,
                             "token \"%.*s\" is in the vocabulary twice, as %d and %lld",
-                            SHOWN(bytes), (int)slot->id, (long long)id);
+                            SHOWN(bytes), (int)slot_id(*slot), (long long)id);
     cp_status status = place(vocab, bytes, id, err);
     if (status != CP_OK)
         return status;
     vocab->tokens[id].kinds = CP_TOKEN_BASE;
-    *slot = (cp_vocab_slot){hash, (int32_t)id};
+    *slot = tag(hash) | (uint32_t)(id + 1);
     vocab->n_indexed++;
     return CP_OK;
 }
@@ -139,30 +156,35 @@ cp_status cp_vocab_add_added(cp_vocab *vocab, cp_str bytes, int64_t id, bool spe
 
 /* ---- merges -------------------------------------------------------------------------------- */
 
+static uint64_t pair_key(int32_t left, int32_t right) {
+    return (uint64_t)left << PAIR_BITS | (uint64_t)right;
+}
+
 /* The slot of a pair, or the free one where it would go. */
-static cp_merge_slot *probe_merge(const cp_vocab *vocab, int32_t left, int32_t right) {
+static uint64_t *probe_merge(const cp_vocab *vocab, uint64_t key) {
     size_t mask = vocab->n_merge_slots - 1;
-    uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
     for (size_t i = mix(key) & mask;; i = (i + 1) & mask) {
-        cp_merge_slot *slot = &vocab->merges[i];
-        if (slot->left < 0 || (slot->left == left && slot->right == right))
+        uint64_t *slot = &vocab->merges[i];
+        if (!*slot || *slot >> RANK_BITS == key)
             return slot;
     }
 }
 
+/* CP_RANK_NONE for a free slot, since that is -1. */
+static uint32_t slot_rank(uint64_t slot) {
+    return (uint32_t)(slot & ((1u << RANK_BITS) - 1)) - 1;
+}
+
 static bool make_merge_room(cp_vocab *vocab) {
-    if (vocab->n_merges * 2 < vocab->n_merge_slots)
+    cp_vocab bigger = {.n_merge_slots = slots_wanted(vocab->n_merge_slots, vocab->n_merges)};
+    if (bigger.n_merge_slots == vocab->n_merge_slots)
         return true;
-    cp_vocab bigger = {.n_merge_slots =
-                           vocab->n_merge_slots ? vocab->n_merge_slots * 2 : FIRST_SLOTS};
-    bigger.merges = malloc(bigger.n_merge_slots * sizeof *bigger.merges);
+    bigger.merges = calloc(bigger.n_merge_slots, sizeof *bigger.merges);
     if (!bigger.merges)
         return false;
-    for (size_t i = 0; i < bigger.n_merge_slots; i++)
-        bigger.merges[i] = (cp_merge_slot){-1, -1, CP_RANK_NONE};
     for (size_t i = 0; i < vocab->n_merge_slots; i++)
-        if (vocab->merges[i].left >= 0)
-            *probe_merge(&bigger, vocab->merges[i].left, vocab->merges[i].right) = vocab->merges[i];
+        if (vocab->merges[i])
+            *probe_merge(&bigger, vocab->merges[i] >> RANK_BITS) = vocab->merges[i];
     free(vocab->merges);
     vocab->merges = bigger.merges;
     vocab->n_merge_slots = bigger.n_merge_slots;
@@ -195,20 +217,23 @@ cp_status cp_vocab_add_merge(cp_vocab *vocab, cp_str left, cp_str right, cp_erro
                             a < 0   ? "its left side"
                             : b < 0 ? "its right side"
                                     : "its result");
+    if (rank == CP_VOCAB_MAX_MERGES)
+        return cp_error_set(err, CP_ERR_LIMIT, "more than %d merges", CP_VOCAB_MAX_MERGES);
     if (!make_merge_room(vocab) ||
         !cp_grow((void **)&vocab->results, &vocab->cap_results, rank + 1, sizeof *vocab->results))
         return cp_error_no_memory(err, "the merges");
-    cp_merge_slot *slot = probe_merge(vocab, a, b);
-    if (slot->left >= 0)
+    uint64_t key = pair_key(a, b), *slot = probe_merge(vocab, key);
+    if (*slot)
         return cp_error_set(err, CP_ERR_FORMAT, "merges %u and %zu are the same",
-                            (unsigned)slot->rank, rank);
-    *slot = (cp_merge_slot){a, b, (uint32_t)rank};
+                            (unsigned)slot_rank(*slot), rank);
+    *slot = key << RANK_BITS | (rank + 1);
     vocab->results[vocab->n_merges++] = result;
     return CP_OK;
 }
 
 uint32_t cp_vocab_merge_rank(const cp_vocab *vocab, int32_t left, int32_t right) {
-    return vocab->n_merge_slots ? probe_merge(vocab, left, right)->rank : CP_RANK_NONE;
+    return vocab->n_merge_slots ? slot_rank(*probe_merge(vocab, pair_key(left, right)))
+                                : CP_RANK_NONE;
 }
 
 /* Vocabularies that were trained without all bytes as a start (SmolLM2) lack some that text hardly

@@ -2,9 +2,10 @@
  *
  * Filled once by the loader, constant afterwards, then shared by threads. All tables are flat: one
  * block of bytes, one row an id, and two open-addressing hash tables (ids by bytes; ranks by pair
- * of ids). Everything added is checked against what is there already, because the file is not
- * trusted: an error names the token and the rule, the loader puts the file's name in front. It does
- * not know JSON. */
+ * of ids). Their entries are packed into 4 and 8 bytes: they stay in memory as long as the model
+ * does, and every word of every text looks into them. Everything added is checked against what is
+ * there already, because the file is not trusted: an error names the token and the rule, the loader
+ * puts the file's name in front. It does not know JSON. */
 #ifndef CP_TOKENIZER_VOCAB_H
 #define CP_TOKENIZER_VOCAB_H
 
@@ -14,8 +15,9 @@
 
 /* Ids are array indices, so a hostile id must not reserve memory out of proportion: 2 Mi ids are
  * eight times the largest published vocabulary. */
-#define CP_VOCAB_MAX_IDS 2097152
-#define CP_RANK_NONE     UINT32_MAX
+#define CP_VOCAB_MAX_IDS    2097152
+#define CP_VOCAB_MAX_MERGES 4194303 /* what fits beside two ids in 64 bits */
+#define CP_RANK_NONE        UINT32_MAX
 
 typedef enum cp_token_kind {
     CP_TOKEN_NONE = 0,
@@ -25,28 +27,19 @@ typedef enum cp_token_kind {
 } cp_token_kind;
 
 typedef struct cp_token {
-    uint32_t offset, n; /* in cp_vocab.bytes */
-    uint32_t kinds;     /* cp_token_kind bits */
+    uint32_t offset;    /* in cp_vocab.bytes */
+    unsigned n : 29;    /* bytes; a whole tokenizer.json has fewer */
+    unsigned kinds : 3; /* cp_token_kind bits */
 } cp_token;
-
-typedef struct cp_vocab_slot {
-    uint32_t hash;
-    int32_t id; /* -1: free */
-} cp_vocab_slot;
-
-typedef struct cp_merge_slot {
-    int32_t left, right; /* left -1: free */
-    uint32_t rank;
-} cp_merge_slot;
 
 typedef struct cp_vocab {
     char *bytes;
     size_t n_bytes, cap_bytes;
     cp_token *tokens; /* [n_ids] */
     size_t n_ids, cap_ids;
-    cp_vocab_slot *slots; /* [n_slots], base tokens only */
+    uint32_t *slots; /* [n_slots], base tokens only: 10 bits of the hash, 22 of id + 1; 0 is free */
     size_t n_slots, n_indexed;
-    cp_merge_slot *merges; /* [n_merge_slots] */
+    uint64_t *merges; /* [n_merge_slots]: 21 bits each of left and right, 22 of rank + 1; 0: free */
     size_t n_merge_slots;
     int32_t *results; /* [n_merges]: the id that the merge of this rank makes */
     size_t n_merges, cap_results;
