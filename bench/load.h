@@ -60,25 +60,29 @@ typedef struct cp_load_sample {
     bool retry_after; /* a refusal that said when to come again */
 } cp_load_sample;
 
-/* Requests of the measured time that failed or were refused, by status and code. */
+/* How often something happened to requests of the measured time, by status and code. */
 typedef struct cp_load_code {
     int status; /* 0: no answer at all */
     char code[CP_LOAD_CODE_CAP];
     size_t n;
 } cp_load_code;
+typedef struct cp_load_codes {
+    cp_load_code rows[CP_LOAD_MAX_CODES]; /* the last takes what is too various */
+    size_t n;
+} cp_load_codes;
 
 typedef struct cp_load_result {
     cp_load_sample *samples; /* [n] in the order in which they ended */
     size_t n, cap;
-    double measured_s; /* the plan's duration, or until the last of max_requests was done */
-    cp_load_code codes[CP_LOAD_MAX_CODES];
-    size_t n_codes;
+    double measured_s;      /* the plan's duration, or until the last of max_requests was done */
+    cp_load_codes errors;   /* failed or refused */
+    cp_load_codes degraded; /* answered by /triage without its model, by reason */
     int64_t prompt_tokens, completion_tokens; /* of measured answers */
     size_t max_in_flight;                     /* most at a time */
     size_t n_waited; /* requests due while as many as allowed were under way */
     bool full;       /* stopped at CP_LOAD_MAX_SAMPLES */
     /* check: answers compared, those unlike the single request's, those unlike the first under
-     * load */
+     * load; an answer degraded otherwise than the single one is not compared */
     size_t n_compared, n_unlike_single, n_unlike_first;
     size_t slow_opened, slow_refused, slow_closed;
     cp_process_watch watch;

@@ -8,19 +8,22 @@
 
 #define MAX_TOKENS ((int64_t)1 << 40)
 
-/* The first fault counts. */
-static void set_code(cp_load_answer *a, const char *code) {
+static void copy_code(char out[CP_LOAD_CODE_CAP], const char *code) {
     size_t n = 0;
-    if (a->code[0])
-        return;
-    for (; *code && n + 1 < sizeof a->code; code++) {
+    for (; *code && n + 1 < CP_LOAD_CODE_CAP; code++) {
         bool plain = (*code >= 'a' && *code <= 'z') || (*code >= 'A' && *code <= 'Z') ||
                      (*code >= '0' && *code <= '9') || strchr("_.-", *code);
-        a->code[n++] = plain ? *code : '_';
+        out[n++] = plain ? *code : '_';
     }
-    a->code[n] = '\0';
+    out[n] = '\0';
     if (n == 0)
-        snprintf(a->code, sizeof a->code, "unnamed");
+        snprintf(out, CP_LOAD_CODE_CAP, "unnamed");
+}
+
+/* The first fault counts. */
+static void set_code(cp_load_answer *a, const char *code) {
+    if (!a->code[0])
+        copy_code(a->code, code);
 }
 
 static const char *text_of(const cJSON *object, const char *key) {
@@ -68,6 +71,9 @@ static void take_verdict(cp_load_answer *a, const cJSON *tree) {
             a->verdict.failed = CP_ERR_NO_MEMORY;
         cJSON_free(text);
     }
+    const char *reason = text_of(tree, "degraded_reason");
+    if (reason)
+        copy_code(a->degraded, reason);
 }
 
 /* ---- OpenAI's forms -------------------------------------------------------------------------- */
@@ -183,7 +189,7 @@ void cp_load_answer_begin(cp_load_answer *a) {
     a->n_content = 0;
     a->ended = false;
     a->prompt_tokens = a->completion_tokens = 0;
-    a->code[0] = '\0';
+    a->code[0] = a->degraded[0] = '\0';
 }
 
 bool cp_load_answer_feed(cp_load_answer *a, int status, cp_str bytes) {

@@ -24,7 +24,8 @@ typedef struct cp_load_answer {
     size_t n_content;                    /* events with content; 1 for a whole answer */
     bool ended;                          /* the stream said that it is whole */
     int64_t prompt_tokens, completion_tokens;
-    char code[CP_LOAD_CODE_CAP]; /* "" while nothing is wrong */
+    char code[CP_LOAD_CODE_CAP];     /* "" while nothing is wrong */
+    char degraded[CP_LOAD_CODE_CAP]; /* why /triage answered without its model; "": it did not */
 } cp_load_answer;
 
 void cp_load_answer_init(cp_load_answer *a, cp_load_target target, bool stream);

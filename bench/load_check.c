@@ -60,8 +60,10 @@ static cp_status ask_all(cp_load_check *c, const cp_load_plan *plan, cp_error *e
     cp_load_answer answer;
     cp_status status = cp_http_client_create(&client, err);
     cp_load_answer_init(&answer, plan->target, plan->stream);
-    for (size_t k = 0; k < c->n && status == CP_OK; k++)
+    for (size_t k = 0; k < c->n && status == CP_OK; k++) {
         status = ask(client, plan, k, &answer, &c->single[k], err);
+        memcpy(c->degraded[k], answer.degraded, sizeof answer.degraded);
+    }
     cp_load_answer_deinit(&answer);
     cp_http_client_free(client);
     return status;
@@ -75,7 +77,8 @@ cp_status cp_load_check_init(cp_load_check *c, const cp_load_plan *plan, cp_erro
     size_t n = plan->requests->n;
     c->single = calloc(n, sizeof *c->single);
     c->first = calloc(n, sizeof *c->first);
-    if (!c->single || !c->first)
+    c->degraded = calloc(n, sizeof *c->degraded);
+    if (!c->single || !c->first || !c->degraded)
         return cp_error_no_memory(err, "answers to compare with");
     c->n = n;
     for (size_t k = 0; k < n; k++) {
@@ -92,6 +95,7 @@ void cp_load_check_deinit(cp_load_check *c) {
     }
     free(c->single);
     free(c->first);
+    free(c->degraded);
     cp_strbuf_deinit(&c->scratch);
     *c = (cp_load_check){.n = 0};
 }
@@ -100,7 +104,7 @@ void cp_load_check_deinit(cp_load_check *c) {
 
 cp_status cp_load_check_answer(cp_load_check *c, size_t k, const cp_load_answer *answer,
                                cp_load_result *result, cp_error *err) {
-    if (c->n == 0)
+    if (c->n == 0 || strcmp(answer->degraded, c->degraded[k]) != 0)
         return CP_OK;
     cp_strbuf_clear(&c->scratch);
     cp_load_answer_text(answer, &c->scratch);

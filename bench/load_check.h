@@ -9,6 +9,7 @@
 
 typedef struct cp_load_check {
     cp_strbuf *single, *first; /* [n]: texts by request; first is empty until there is one */
+    char (*degraded)[CP_LOAD_CODE_CAP]; /* [n], of the single ones */
     size_t n;
     cp_strbuf scratch;
 } cp_load_check;

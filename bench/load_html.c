@@ -140,6 +140,13 @@ static void table_times(const cp_load_summary *s, cp_strbuf *out) {
     cp_page_close_table(out);
 }
 
+static void put_code(cp_strbuf *out, const char *what, const cp_load_code *code, double all) {
+    cp_strbuf_printf(out, "<tr><td>%sstatus %d, ", what, code->status);
+    cp_page_escaped(out, "", code->code, "</td>");
+    cp_strbuf_printf(out, "<td>%zu</td><td>%.2f%%</td></tr>\n", code->n,
+                     100 * (double)code->n / all);
+}
+
 static void table_counts(const cp_load_report *r, cp_strbuf *out) {
     static const char *const heads[] = {"what became of the requests", "n", "share"};
     static const char *const names[] = {"answered", "refused (503)", "failed",
@@ -150,13 +157,10 @@ static void table_counts(const cp_load_report *r, cp_strbuf *out) {
     for (size_t k = 0; k < CP_LOAD_N_OUTCOMES; k++)
         cp_strbuf_printf(out, "<tr><td>%s</td><td>%zu</td><td>%.2f%%</td></tr>\n", names[k],
                          s->counts[k], 100 * (double)s->counts[k] / all);
-    for (size_t i = 0; i < r->result->n_codes; i++) {
-        const cp_load_code *code = &r->result->codes[i];
-        cp_strbuf_printf(out, "<tr><td>of these: status %d, ", code->status);
-        cp_page_escaped(out, "", code->code, "</td>");
-        cp_strbuf_printf(out, "<td>%zu</td><td>%.2f%%</td></tr>\n", code->n,
-                         100 * (double)code->n / all);
-    }
+    for (size_t i = 0; i < r->result->errors.n; i++)
+        put_code(out, "of these: ", &r->result->errors.rows[i], all);
+    for (size_t i = 0; i < r->result->degraded.n; i++)
+        put_code(out, "answered without the model: ", &r->result->degraded.rows[i], all);
     cp_strbuf_printf(out, "<tr><td>refusals with Retry-After</td><td>%zu</td><td></td></tr>\n",
                      s->n_retry_after);
     cp_page_close_table(out);

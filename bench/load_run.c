@@ -10,6 +10,7 @@
 #include "bench/slow_clients.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,20 +66,20 @@ static double between(uint64_t from, uint64_t to) {
 
 /* ---- what has ended -------------------------------------------------------------------------- */
 
-static void count_code(cp_load_result *out, int status, const char *code) {
+static void count_code(cp_load_codes *codes, int status, const char *code) {
     size_t i = 0;
-    while (i < out->n_codes &&
-           (out->codes[i].status != status || strcmp(out->codes[i].code, code) != 0))
+    while (i < codes->n && (codes->rows[i].status != status || strcmp(codes->rows[i].code, code)))
         i++;
     if (i == CP_LOAD_MAX_CODES)
-        i--; /* the last row takes what is too various */
-    if (i == out->n_codes) {
+        i--;
+    cp_load_code *row = &codes->rows[i];
+    if (i == codes->n) {
         bool last = i == CP_LOAD_MAX_CODES - 1;
-        out->codes[i].status = last ? 0 : status;
-        snprintf(out->codes[i].code, sizeof out->codes[i].code, "%s", last ? "others" : code);
-        out->n_codes++;
+        row->status = last ? 0 : status;
+        snprintf(row->code, sizeof row->code, "%s", last ? "others" : code);
+        codes->n++;
     }
-    out->codes[i].n++;
+    row->n++;
 }
 
 static void keep_sample(run *r, const cp_load_sample *sample) {
@@ -113,7 +114,9 @@ static void record(run *r, slot *s, cp_load_outcome outcome, const cp_http_answe
     if (sample.at_s < 0)
         return;
     if (outcome == CP_LOAD_REFUSED || outcome == CP_LOAD_FAILED)
-        count_code(r->out, http ? http->status : 0, s->answer.code);
+        count_code(&r->out->errors, http ? http->status : 0, s->answer.code);
+    if (outcome == CP_LOAD_ANSWERED && s->answer.degraded[0])
+        count_code(&r->out->degraded, 200, s->answer.degraded);
     if (outcome == CP_LOAD_ANSWERED) {
         r->out->prompt_tokens += s->answer.prompt_tokens;
         r->out->completion_tokens += s->answer.completion_tokens;
@@ -376,11 +379,13 @@ static void set_clock(run *r) {
 
 static void finish(run *r) {
     cp_load_result *out = r->out;
-    double until_last = between(r->measure_ns, r->last_done_ns);
+    double until_last = 0;
+    for (size_t i = 0; i < out->n; i++)
+        until_last = fmax(until_last, out->samples[i].at_s + out->samples[i].total_s);
     bool cut = (r->plan->max_requests && r->n_started == r->plan->max_requests) || out->full;
     out->measured_s = r->plan->duration_s;
     if (cut && until_last < out->measured_s)
-        out->measured_s = until_last > 1e-6 ? until_last : 1e-6;
+        out->measured_s = fmax(until_last, 1e-6);
     out->slow_opened = r->slow.n_opened;
     out->slow_refused = r->slow.n_refused;
     out->slow_closed = r->slow.n_closed;

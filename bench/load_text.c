@@ -67,14 +67,14 @@ static void put_times(cp_json_writer *w, const char *key, const cp_load_times *t
     cp_json_close_object(w);
 }
 
-static void put_errors(cp_json_writer *w, const cp_load_result *result) {
-    cp_json_key(w, "errors");
+static void put_codes(cp_json_writer *w, const char *key, const cp_load_codes *codes) {
+    cp_json_key(w, key);
     cp_json_open_array(w);
-    for (size_t i = 0; i < result->n_codes; i++) {
+    for (size_t i = 0; i < codes->n; i++) {
         cp_json_open_object(w);
-        cp_json_member_int(w, "status", result->codes[i].status);
-        cp_json_member_text(w, "code", result->codes[i].code);
-        put_count(w, "n", result->codes[i].n);
+        cp_json_member_int(w, "status", codes->rows[i].status);
+        cp_json_member_text(w, "code", codes->rows[i].code);
+        put_count(w, "n", codes->rows[i].n);
         cp_json_close_object(w);
     }
     cp_json_close_array(w);
@@ -167,7 +167,8 @@ void cp_load_write_json(const cp_load_report *r, cp_json_writer *w) {
     put_times(w, "answer_ms", &s->whole);
     put_times(w, "refusal_ms", &s->refusal);
     put_times(w, "sent_late_ms", &s->late);
-    put_errors(w, r->result);
+    put_codes(w, "errors", &r->result->errors);
+    put_codes(w, "degraded", &r->result->degraded);
     put_check(w, r);
     put_slow(w, r);
     put_server(w, r);
@@ -232,9 +233,13 @@ void cp_load_write_table(const cp_load_report *r, cp_strbuf *out) {
     const cp_load_result *result = r->result;
     put_head(r, out);
     put_rows(r->summary, out);
-    for (size_t i = 0; i < result->n_codes; i++)
-        cp_strbuf_printf(out, "%s  status %d %s: %zu\n", i ? "" : "\n", result->codes[i].status,
-                         result->codes[i].code, result->codes[i].n);
+    for (size_t i = 0; i < result->errors.n; i++)
+        cp_strbuf_printf(out, "%s  status %d %s: %zu\n", i ? "" : "\n",
+                         result->errors.rows[i].status, result->errors.rows[i].code,
+                         result->errors.rows[i].n);
+    for (size_t i = 0; i < result->degraded.n; i++)
+        cp_strbuf_printf(out, "%s  answered without the model, %s: %zu\n", i ? "" : "\n",
+                         result->degraded.rows[i].code, result->degraded.rows[i].n);
     if (r->plan->check)
         cp_strbuf_printf(out,
                          "\n  check: %zu answers compared; %zu unlike the single request's, %zu "

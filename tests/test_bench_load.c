@@ -34,13 +34,17 @@ static const cJSON *get(const cJSON *tree, const char *key) {
     return cJSON_GetObjectItemCaseSensitive(tree, key);
 }
 
-/* The number of errors with this status and code. */
-static double n_errors(const cJSON *tree, int status, const char *code) {
+/* The number of errors (or other codes) with this status and code. */
+static double n_codes(const cJSON *tree, const char *key, int status, const char *code) {
     const cJSON *row;
-    cJSON_ArrayForEach(row, get(tree, "errors")) if (form_number(row, "status") == status &&
-                                                     strcmp(get(row, "code")->valuestring, code) ==
-                                                         0) return form_number(row, "n");
+    cJSON_ArrayForEach(row, get(tree, key)) if (form_number(row, "status") == status &&
+                                                strcmp(get(row, "code")->valuestring, code) ==
+                                                    0) return form_number(row, "n");
     return 0;
+}
+
+static double n_errors(const cJSON *tree, int status, const char *code) {
+    return n_codes(tree, "errors", status, code);
 }
 
 /* ---- counts ---------------------------------------------------------------------------------- */
@@ -102,6 +106,7 @@ static const form_field report_fields[] = {
     {"refusal_ms", cJSON_Object, 0, 0},
     {"sent_late_ms", cJSON_Object, 0, 0},
     {"errors", cJSON_Array, 0, 0},
+    {"degraded", cJSON_Array, 0, 0},
     {"check", cJSON_Object | cJSON_NULL, 0, 0},
     {"slow_clients", cJSON_Object, 0, 0},
     {"process", cJSON_Object | cJSON_NULL, 0, 0},
@@ -164,6 +169,7 @@ static void check_report(const cJSON *tree) {
                         form_number(t, "p99") <= form_number(t, "max"));
     }
     cJSON_ArrayForEach(row, get(tree, "errors")) FORM_CHECK(row, error_fields);
+    cJSON_ArrayForEach(row, get(tree, "degraded")) FORM_CHECK(row, error_fields);
     cJSON_ArrayForEach(row, get(tree, "slices")) FORM_CHECK(row, slice_fields);
     if (cJSON_IsObject(get(tree, "process")))
         FORM_CHECK(get(tree, "process"), process_fields);
@@ -437,6 +443,31 @@ static void a_changed_answer_is_found(void **state) {
     load_server_stop(&s);
 }
 
+/* Every fourth answer comes from the rules alone. */
+static bool degraded(const load_exchange *x) {
+    if (x->k % 4 == 3)
+        return load_answer(
+            x, 200, "", "{\"response\":\"go\",\"degraded\":true,\"degraded_reason\":\"deadline\"}");
+    return load_answer(x, 200, "", ANSWER);
+}
+
+/* What the model had no part in is counted, and is no difference. */
+static void degraded_answers_are_counted_apart(void **state) {
+    (void)state;
+    load_server s;
+    const char *prompts = test_path(test_tmp_dir(), "prompts.jsonl");
+    test_write_file(prompts, "{\"query\":\"q\"}", 13);
+    load_server_start(&s, degraded);
+    cJSON *tree = LOAD(&s, 0, "--mrns", "MRN-1", "--prompts", prompts, "--check", "--mode",
+                       "closed", "--requests", "40");
+    check_report(tree);
+    assert_int_equal(form_number(tree, "answered"), 40);
+    assert_int_equal(n_codes(tree, "degraded", 200, "deadline"), 10);
+    assert_int_equal(form_number(get(tree, "check"), "compared"), 30);
+    cJSON_Delete(tree);
+    load_server_stop(&s);
+}
+
 /* ---- the server's process, slow clients ------------------------------------------------------ */
 
 static void the_process_is_watched(void **state) {
@@ -575,6 +606,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(requests_are_what_was_asked_for),
     cmocka_unit_test(the_servers_own_model_is_asked),
     cmocka_unit_test(a_changed_answer_is_found),
+    cmocka_unit_test(degraded_answers_are_counted_apart),
     cmocka_unit_test(the_process_is_watched),
     cmocka_unit_test(slow_clients_stay_beside_the_load),
     cmocka_unit_test(the_load_report_stands_alone),
