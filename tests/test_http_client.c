@@ -27,6 +27,7 @@ static void event_streams_are_read_as_the_standard_says(void **state) {
         {"data\n\ndata\ndata\n\ndata:", "message=;message=\n;"},
         {"data:test\n\ndata: test\n\n", "message=test;message=test;"},
         {"event: a\ndata: 1\r\n\r\nevent: b\rdata: 2\r\rdata: 3\r\n\r\n", "a=1;b=2;message=3;"},
+        {"data: 1\r\ndata: 2\r\n\r\ndata: 3\rdata: 4\r\r", "message=1\n2;message=3\n4;"},
         {"event: lost\n\ndata: x\n\n", "message=x;"},
         {"\xef\xbb\xbf"
          "data: bom\n\n",
