@@ -34,7 +34,8 @@ typedef struct bench {
     probe_log log;
     cp_engine *engine;
     cp_session *sessions[CP_SPEED_MAX_BATCH];
-    size_t n_sessions, weight_bytes_read;
+    size_t n_sessions;
+    cp_traffic traffic;
     int32_t *ids; /* [n_ids] random */
     size_t n_ids;
 } bench;
@@ -216,8 +217,9 @@ static cp_status decode_run(bench *b, size_t depth, size_t batch, double *second
 static cp_status measure_decode(bench *b, cp_decode_row *row, cp_error *err) {
     size_t gen = b->plan->gen, repeat = b->plan->repeat, next_id = 0;
     double rates[CP_SPEED_MAX_REPEAT], reads[CP_SPEED_MAX_REPEAT], shares[CP_SPEED_MAX_REPEAT];
-    double kv = ((double)row->depth + (double)(gen + 1) / 2) * (double)b->out->kv_bytes_per_token;
-    row->bytes_per_token = (double)b->weight_bytes_read / (double)row->batch + kv;
+    row->bytes_per_token = cp_traffic_bytes(&b->traffic, row->depth, gen, row->batch);
+    row->physical_bytes_per_token =
+        cp_traffic_physical_bytes(&b->traffic, row->depth, gen, row->batch);
     progress(b->plan, "%s: decode at depth %zu, batch %zu", b->out->model, row->depth, row->batch);
     for (size_t i = 0; i < row->batch; i++)
         cp_session_rewind(b->sessions[i], row->depth);
@@ -306,7 +308,7 @@ static cp_status open_engine(bench *b, cp_error *err) {
     status = cp_session_bytes(b->engine, FIRST_PROMPT + largest(&b->plan->prompts) + b->plan->gen,
                               &out->session_bytes, err);
     if (status == CP_OK)
-        status = cp_weight_bytes_read(b->dir, b->engine, &b->weight_bytes_read, err);
+        status = cp_traffic_measure(b->dir, b->engine, &b->traffic, err);
     return status;
 }
 

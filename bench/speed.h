@@ -41,11 +41,12 @@ typedef struct cp_prefill_row {
 
 typedef struct cp_decode_row {
     size_t depth, batch;
-    cp_spread tok_s;           /* all sequences together */
-    double bytes_per_token;    /* weights and keys and values read, divided by the batch */
-    double read_gb_s;          /* probed beside it: median */
-    double share_of_bandwidth; /* median of the runs' shares */
-    size_t missing_bytes;      /* memory that was lacking: not measured then; else 0 */
+    cp_spread tok_s;        /* all sequences together */
+    double bytes_per_token; /* logical: weights (divided by the batch), keys and values read */
+    double physical_bytes_per_token; /* the pages in which these lie */
+    double read_gb_s;                /* probed beside it: median */
+    double share_of_bandwidth;       /* median of the runs' shares */
+    size_t missing_bytes;            /* memory that was lacking: not measured then; else 0 */
 } cp_decode_row;
 
 typedef struct cp_speed_result {

@@ -38,6 +38,7 @@ static void put_decode(cp_json_writer *w, const cp_speed_result *m) {
         cp_json_member_int(w, "batch", (int64_t)row->batch);
         put_tok_s(w, &row->tok_s);
         cp_json_member_number(w, "bytes_per_token", row->bytes_per_token, 12);
+        cp_json_member_number(w, "physical_bytes_per_token", row->physical_bytes_per_token, 12);
         cp_json_member_number(w, "read_gb_s", row->read_gb_s, DIGITS);
         cp_json_member_number(w, "share_of_bandwidth", row->share_of_bandwidth, DIGITS);
         cp_json_close_object(w);
@@ -114,14 +115,14 @@ static void put_head(cp_strbuf *out, const cp_speed_result *m) {
 }
 
 static void put_rows(cp_strbuf *out, const cp_speed_result *m) {
-    cp_strbuf_printf(out, "  %-28s %9s  %-19s %9s  %s\n", "", "tokens/s", "range", "MB/token",
-                     "share of the limit");
+    cp_strbuf_printf(out, "  %-28s %9s  %-19s %9s %9s  %s\n", "", "tokens/s", "range", "MB/token",
+                     "in pages", "share of the limit");
     for (size_t i = 0; i < m->n_prefill; i++) {
         const cp_prefill_row *p = &m->prefill[i];
         char what[64];
         snprintf(what, sizeof what, "prefill %zu", p->n);
-        cp_strbuf_printf(out, "  %-28s %9.1f  %8.1f to %-8.1f %9s  ", what, p->tok_s.median,
-                         p->tok_s.min, p->tok_s.max, "");
+        cp_strbuf_printf(out, "  %-28s %9.1f  %8.1f to %-8.1f %9s %9s  ", what, p->tok_s.median,
+                         p->tok_s.min, p->tok_s.max, "", "");
         cp_strbuf_printf(out, "%3.0f%% of peak (%.0f GOP/s)\n", 100 * p->share_of_peak, p->gop_s);
     }
     for (size_t i = 0; i < m->n_decode; i++) {
@@ -133,8 +134,9 @@ static void put_rows(cp_strbuf *out, const cp_speed_result *m) {
                              mib((double)d->missing_bytes));
             continue;
         }
-        cp_strbuf_printf(out, "  %-28s %9.1f  %8.1f to %-8.1f %9.1f  ", what, d->tok_s.median,
-                         d->tok_s.min, d->tok_s.max, d->bytes_per_token / 1e6);
+        cp_strbuf_printf(out, "  %-28s %9.1f  %8.1f to %-8.1f %9.1f %9.1f  ", what, d->tok_s.median,
+                         d->tok_s.min, d->tok_s.max, d->bytes_per_token / 1e6,
+                         d->physical_bytes_per_token / 1e6);
         cp_strbuf_printf(out, "%3.0f%% of %.1f GB/s\n", 100 * d->share_of_bandwidth, d->read_gb_s);
     }
 }

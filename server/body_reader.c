@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 bool cp_body_parse(cp_str body, cJSON **out, cp_body_fault *fault) {
     cp_error err;
@@ -107,4 +108,15 @@ bool cp_body_string(cp_body_reader *r, const char *key, bool required, const cha
 bool cp_body_object(cp_body_reader *r, const char *key, const cJSON **out) {
     *out = cp_json_member(r->object, key);
     return !*out || cJSON_IsObject(*out) || wrong_type(r, key, "an object");
+}
+
+void cp_body_keep(cJSON *object, const char *const *names, bool no_arrays) {
+    for (cJSON *member = object->child, *next; member; member = next) {
+        bool listed = false;
+        next = member->next;
+        for (const char *const *name = names; *name; name++)
+            listed |= strcmp(*name, member->string) == 0;
+        if (!listed || (no_arrays && cJSON_IsArray(member)))
+            cJSON_Delete(cJSON_DetachItemViaPointer(object, member));
+    }
 }

@@ -42,4 +42,8 @@ bool cp_body_string(cp_body_reader *r, const char *key, bool required,
 /* The same for an object. */
 bool cp_body_object(cp_body_reader *r, const char *key, const cJSON **out) CP_MUST_CHECK;
 
+/* Deletes the members of `object` that are not listed (NULL-terminated), and with `no_arrays` those
+ * that are lists: a tree takes many times its text, so what waits keeps only what it needs. */
+void cp_body_keep(cJSON *object, const char *const *names, bool no_arrays);
+
 #endif

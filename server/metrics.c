@@ -9,7 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const routes[] = {"/triage", "/health", "/ready", "/metrics", "other"};
+static const char *const routes[] = {"/triage",         "/v1/chat/completions",
+                                     "/v1/completions", "/v1/embeddings",
+                                     "/v1/models",      "/v1/models/{}",
+                                     "/health",         "/ready",
+                                     "/metrics",        "other"};
 static const char *const methods[] = {"GET", "HEAD", "POST", "other"};
 static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415,
                                417, 422, 429, 431, 499, 500, 501, 503, 504, 505, 0 /* other */};

@@ -28,6 +28,7 @@ static void finish(job *j) {
     cp_openai *openai = j->openai;
     cp_http_request *http = j->http;
     free_job(j);
+    atomic_fetch_sub(&openai->n_embedding, 1);
     cp_openai_finish(openai, http);
 }
 
@@ -95,8 +96,12 @@ static bool prepare(job *j) {
     const cp_openai *openai = j->openai;
     cp_body_fault fault;
     size_t width = cp_embedder_width(openai->embedder);
-    if (!cp_openai_embeddings_parse(cp_strbuf_str(&j->http->body), width,
-                                    cp_embedder_n_ids(openai->embedder), &j->request, &fault)) {
+    const cp_embedding_limits limits = {
+        .width = width,
+        .n_ids = cp_embedder_n_ids(openai->embedder),
+        .context = cp_embedder_context(openai->embedder),
+    };
+    if (!cp_openai_embeddings_parse(cp_strbuf_str(&j->http->body), &limits, &j->request, &fault)) {
         cp_http_fail(j->http, &fault.error);
         return false;
     }
@@ -122,7 +127,11 @@ static void submit(job *j) {
         free_job(j);
         return;
     }
-    cp_status status = cp_inference_errand(openai->inference, piece, j, &err);
+    /* As many wait as may wait for the chat model. */
+    size_t before = atomic_fetch_add(&openai->n_embedding, 1);
+    cp_status status = before < (size_t)openai->settings->queue_max
+                           ? cp_inference_errand(openai->inference, piece, j, &err)
+                           : cp_error_set(&err, CP_ERR_BUSY, "all places are taken");
     if (status == CP_OK)
         return;
     cp_api_error error = cp_openai_queue_full(openai);

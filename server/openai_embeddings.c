@@ -34,28 +34,32 @@ static bool add_text(cp_body_reader *r, const cJSON *text, cp_openai_embeddings 
 }
 
 /* Into out->ids from *at on, where there is room. */
-static bool add_ids(cp_body_reader *r, const cJSON *list, size_t n_ids, size_t *at,
-                    cp_openai_embeddings *out) {
+static bool add_ids(cp_body_reader *r, const cJSON *list, const cp_embedding_limits *limits,
+                    size_t *at, cp_openai_embeddings *out) {
     const cJSON *id;
     size_t begin = *at;
     cJSON_ArrayForEach(id, list) {
         if (!cJSON_IsNumber(id))
             return wrong_input(r);
         double value = id->valuedouble;
-        if (!(value >= 0 && value < (double)n_ids) || value != floor(value))
+        if (!(value >= 0 && value < (double)limits->n_ids) || value != floor(value))
             return cp_body_refuse(r, 422, "input", "out_of_range",
-                                  "a token id must be an integer from 0 to %zu", n_ids - 1);
+                                  "a token id must be an integer from 0 to %zu", limits->n_ids - 1);
         out->ids[(*at)++] = (int32_t)value;
     }
     if (*at == begin)
         return cp_body_refuse(r, 422, "input", "invalid", "input must not have an empty list");
+    if (*at - begin > limits->context)
+        return cp_body_refuse(r, 400, "input", "context_length_exceeded",
+                              "an input is too long for the model's context of %zu tokens",
+                              limits->context);
     out->inputs[out->n_inputs++] =
         (cp_embedding_input){.ids = out->ids + begin, .n_ids = *at - begin};
     return true;
 }
 
 /* One list of ids, or several. */
-static bool read_ids(cp_body_reader *r, const cJSON *input, size_t n_ids,
+static bool read_ids(cp_body_reader *r, const cJSON *input, const cp_embedding_limits *limits,
                      cp_openai_embeddings *out) {
     const cJSON *list;
     size_t total = 0, at = 0;
@@ -74,22 +78,23 @@ static bool read_ids(cp_body_reader *r, const cJSON *input, size_t n_ids,
         return false;
     }
     if (!nested)
-        return add_ids(r, input, n_ids, &at, out);
+        return add_ids(r, input, limits, &at, out);
     cJSON_ArrayForEach(list, input) {
-        if (!add_ids(r, list, n_ids, &at, out))
+        if (!add_ids(r, list, limits, &at, out))
             return false;
     }
     return true;
 }
 
-static bool read_input(cp_body_reader *r, size_t n_ids, cp_openai_embeddings *out) {
+static bool read_input(cp_body_reader *r, const cp_embedding_limits *limits,
+                       cp_openai_embeddings *out) {
     const cJSON *input = cp_json_member(r->object, "input"), *text;
     if (!input)
         return cp_body_refuse(r, 422, "input", "missing", "input is required");
     if (!cJSON_IsArray(input))
         return add_text(r, input, out);
     if (cJSON_IsArray(input->child) || cJSON_IsNumber(input->child))
-        return read_ids(r, input, n_ids, out);
+        return read_ids(r, input, limits, out);
     if (!check_count(r, input))
         return false;
     cJSON_ArrayForEach(text, input) {
@@ -109,21 +114,24 @@ static bool read_encoding(cp_body_reader *r, bool *base64) {
                           "encoding_format must be float or base64");
 }
 
-bool cp_openai_embeddings_parse(cp_str body, size_t width, size_t n_ids, cp_openai_embeddings *out,
-                                cp_body_fault *fault) {
+bool cp_openai_embeddings_parse(cp_str body, const cp_embedding_limits *limits,
+                                cp_openai_embeddings *out, cp_body_fault *fault) {
     static const char *const known[] = {"model", "input", "encoding_format", "dimensions", NULL};
     static const char *const ignored[] = {"user", NULL};
-    int64_t dimensions = (int64_t)width;
+    int64_t dimensions = (int64_t)limits->width;
     *out = (cp_openai_embeddings){0};
     if (!cp_body_parse(body, &out->tree, fault))
         return false;
     cp_body_reader r = {.object = out->tree, .path = "", .fault = fault};
     cp_openai_warn_unknown(&out->warnings, out->tree, "", known, NULL, ignored);
     if (!cp_body_string(&r, "model", false, &out->model) || !read_encoding(&r, &out->base64) ||
-        !cp_body_integer(&r, "dimensions", 1, (int64_t)width, NULL, &dimensions))
+        !cp_body_integer(&r, "dimensions", 1, (int64_t)limits->width, NULL, &dimensions) ||
+        !read_input(&r, limits, out))
         return false;
     out->dimensions = (size_t)dimensions;
-    return read_input(&r, n_ids, out);
+    static const char *const kept[] = {"model", "input", NULL};
+    cp_body_keep(out->tree, kept, out->ids != NULL);
+    return true;
 }
 
 void cp_openai_embeddings_deinit(cp_openai_embeddings *request) {

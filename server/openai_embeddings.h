@@ -20,10 +20,14 @@ typedef struct cp_openai_embeddings {
     int32_t *ids;
 } cp_openai_embeddings;
 
-/* `width` is the model's, n_ids the number of ids it knows. False: `fault` says what to answer. The
- * request is released with deinit in either case. */
-bool cp_openai_embeddings_parse(cp_str body, size_t width, size_t n_ids, cp_openai_embeddings *out,
-                                cp_body_fault *fault) CP_MUST_CHECK;
+/* Of the model: values of a vector, ids it knows, tokens of a text. */
+typedef struct cp_embedding_limits {
+    size_t width, n_ids, context;
+} cp_embedding_limits;
+
+/* False: `fault` says what to answer. The request is released with deinit in either case. */
+bool cp_openai_embeddings_parse(cp_str body, const cp_embedding_limits *limits,
+                                cp_openai_embeddings *out, cp_body_fault *fault) CP_MUST_CHECK;
 void cp_openai_embeddings_deinit(cp_openai_embeddings *request);
 
 /* The whole reply. `vectors` [n_inputs, width] are cut to the dimensions wanted and made length 1

@@ -414,6 +414,21 @@ static bool read_prompt(cp_body_reader *r, cp_openai_request *out) {
     return true;
 }
 
+/* ---- what is kept ----------------------------------------------------------------------------
+ */
+
+/* A tree takes many times its text, and a job may wait for long: only texts that llm points to
+ * stay.
+ */
+static void prune(cJSON *tree) {
+    static const char *const of_root[] = {"model", "messages", "prompt", "stop", NULL};
+    static const char *const of_message[] = {"content", "reasoning_content", NULL};
+    cJSON *message;
+    cp_body_keep(tree, of_root, false);
+    cJSON_ArrayForEach(message, cJSON_GetObjectItemCaseSensitive(tree, "messages"))
+        cp_body_keep(message, of_message, true);
+}
+
 /* ---- the whole -------------------------------------------------------------------------------
  */
 
@@ -436,7 +451,10 @@ bool cp_openai_request_parse(cp_str body, cp_openai_kind kind, int64_t max_new_t
     cp_body_reader r = {.object = out->tree, .path = "", .fault = fault};
     cp_openai_warn_unknown(&out->warnings, out->tree, "", known_both,
                            kind == CP_OPENAI_CHAT ? known_chat : known_text, ignored);
-    return read_all(&r, max_new_tokens, out);
+    if (!read_all(&r, max_new_tokens, out))
+        return false;
+    prune(out->tree);
+    return true;
 }
 
 void cp_openai_request_deinit(cp_openai_request *request) {

@@ -14,6 +14,7 @@ struct cp_openai {
     int64_t created;       /* seconds since 1970 */
     atomic_bool draining, cancel_all;
     atomic_size_t n_unfinished;
+    atomic_size_t n_embedding; /* of these: embeddings */
 };
 
 extern const cp_api_error cp_openai_no_memory, cp_openai_draining, cp_openai_client_left,

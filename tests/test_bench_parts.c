@@ -1,4 +1,4 @@
-/* The parts of bench that compute: lists, statistics, divergence, charts. */
+/* The parts of bench that compute: lists, statistics, divergence, bytes, charts. */
 #include "tests/test.h"
 
 #include "bench/divergence.h"
@@ -8,6 +8,7 @@
 #include "bench/statistics.h"
 #include "bench/svg_chart.h"
 #include "bench/team.h"
+#include "bench/weight_traffic.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -175,7 +176,59 @@ static void names_are_escaped_in_charts(void **state) {
     cp_strbuf_deinit(&out);
 }
 
+/* ---- bytes of a step --------------------------------------------------------------------------
+ */
+
+static void bytes_of_a_token_are_shared_and_rounded_as_promised(void **state) {
+    (void)state;
+    /* Four runs of 250 bytes a position: the 17th position begins each run's second page. */
+    const cp_traffic t = {.weights = 100000,
+                          .physical_weights = 102400,
+                          .physical_row = 8192,
+                          .kv_token = 1000,
+                          .n_kv_runs = 4};
+    assert_true(cp_traffic_bytes(&t, 0, 1, 1) == 101000);
+    assert_true(cp_traffic_bytes(&t, 10, 3, 2) == 62000);
+    assert_true(cp_traffic_physical_bytes(&t, 0, 1, 1) == 102400 + 8192 + 4 * 4096);
+    assert_true(cp_traffic_physical_bytes(&t, 15, 2, 2) == 51200 + 8192 + 4 * 4096 * 1.5);
+}
+
+static cp_traffic traffic_of(const char *dir) {
+    cp_error err;
+    cp_engine *engine = NULL;
+    cp_traffic t;
+    assert_cp_ok(cp_engine_open(dir, &(cp_engine_options){.n_threads = 1}, &engine, &err));
+    assert_cp_ok(cp_traffic_measure(dir, engine, &t, &err));
+    cp_engine_close(engine);
+    return t;
+}
+
+/* tied-gqa2 is one file of 837,888 bytes, 205 pages, nearly all matrices: only the header's page
+ * may be missing, and the copies of the norms (under 16 KiB) come to it. */
+static void all_pages_of_a_tied_model_are_read(void **state) {
+    (void)state;
+    cp_traffic t = traffic_of(GOLDEN "/models/tied-gqa2");
+    assert_int_equal(t.weights, 837888);
+    assert_int_equal(t.physical_weights % CP_TRAFFIC_PAGE, 0);
+    assert_in_range(t.physical_weights, 204 * CP_TRAFFIC_PAGE, 209 * CP_TRAFFIC_PAGE);
+    assert_int_equal(t.physical_row, 0);
+}
+
+/* Of three files; the table, a fifth of them, is read a row at a time. */
+static void of_an_untied_table_only_a_row_is_read(void **state) {
+    (void)state;
+    const size_t files = 1444592 + 1417144 + 1283896;
+    cp_traffic t = traffic_of(GOLDEN "/models/untied-gqa4-sharded");
+    assert_in_range(t.weights, files / 2, files * 19 / 20);
+    assert_in_range(t.physical_weights, t.weights - 8 * CP_TRAFFIC_PAGE,
+                    t.weights + 12 * CP_TRAFFIC_PAGE);
+    assert_in_range(t.physical_row, CP_TRAFFIC_PAGE, 2 * CP_TRAFFIC_PAGE);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(bytes_of_a_token_are_shared_and_rounded_as_promised),
+    cmocka_unit_test(all_pages_of_a_tied_model_are_read),
+    cmocka_unit_test(of_an_untied_table_only_a_row_is_read),
     cmocka_unit_test(number_lists_are_sorted_and_bounded),
     cmocka_unit_test(bad_number_lists_name_option_and_item),
     cmocka_unit_test(repeated_options_add_up),

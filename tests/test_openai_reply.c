@@ -401,11 +401,12 @@ static void embeddings_in_both_encodings_are_the_same(void **state) {
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         static cp_openai_embeddings q;
+        const cp_embedding_limits limits = {.width = 3, .n_ids = 9, .context = 9};
         cp_body_fault fault;
         cp_strbuf out;
         float vectors[] = {0.6f, 0.8f, 0.5f, 3.0f, -4.0f, 9.0f};
-        assert_true(
-            cp_openai_embeddings_parse((cp_str){bodies[i], strlen(bodies[i])}, 3, 9, &q, &fault));
+        assert_true(cp_openai_embeddings_parse((cp_str){bodies[i], strlen(bodies[i])}, &limits, &q,
+                                               &fault));
         cp_strbuf_init(&out, 1 << 16);
         cp_openai_embeddings_append(&q, "Embed", vectors, 3, 11, &out);
         cJSON *tree = read_json(out.data, out.n);

@@ -195,6 +195,33 @@ static void very_many_unknown_fields_are_bounded(void **state) {
     cp_strbuf_deinit(&body);
 }
 
+static size_t count_nodes(const cJSON *tree) {
+    size_t n = 1;
+    const cJSON *child;
+    cJSON_ArrayForEach(child, tree) n += count_nodes(child);
+    return n;
+}
+
+/* What waits must not hold a tree many times the size of its text. */
+static void a_parsed_request_keeps_texts_only(void **state) {
+    (void)state;
+    cp_strbuf body;
+    cp_strbuf_init(&body, 1 << 20);
+    cp_strbuf_puts(&body, "{\"messages\":[{\"role\":\"user\",\"annotations\":[1");
+    test_append_times(&body, ",1", 50000);
+    cp_strbuf_puts(&body, "],\"content\":[{\"type\":\"text\",\"text\":\"a\"}");
+    test_append_times(&body, ",{\"type\":\"text\",\"text\":\"\"}", 10000);
+    cp_strbuf_puts(&body, "]}],\"stop\":[\"s\"],\"metadata\":[0");
+    test_append_times(&body, ",0", 50000);
+    cp_strbuf_puts(&body, "]}");
+    cp_openai_request *q = accepted(body.data, CP_OPENAI_CHAT);
+    assert_in_range(count_nodes(q->tree), 1, 20);
+    assert_int_equal(strlen(q->llm.messages[0].content), 10001);
+    assert_string_equal(q->llm.stops[0], "s");
+    cp_openai_request_deinit(q);
+    cp_strbuf_deinit(&body);
+}
+
 static void wrong_chat_fields_are_refused_by_name(void **state) {
     static const struct {
         const char *body;
@@ -432,8 +459,9 @@ static void wrong_text_fields_are_refused_by_name(void **state) {
 #define N_IDS 512
 
 static bool parse_embeddings(const char *body, cp_openai_embeddings *out, cp_body_fault *fault) {
+    const cp_embedding_limits limits = {.width = WIDTH, .n_ids = N_IDS, .context = 5};
     *fault = (cp_body_fault){0};
-    return cp_openai_embeddings_parse((cp_str){body, strlen(body)}, WIDTH, N_IDS, out, fault);
+    return cp_openai_embeddings_parse((cp_str){body, strlen(body)}, &limits, out, fault);
 }
 
 static void embedding_inputs_come_in_four_forms(void **state) {
@@ -458,6 +486,11 @@ static void embedding_inputs_come_in_four_forms(void **state) {
     assert_true(parse_embeddings("{\"input\":[[1,2],[3]]}", &q, &fault));
     assert_true(q.n_inputs == 2 && q.inputs[0].n_ids == 2 && q.inputs[1].ids[0] == 3);
     assert_null(q.inputs[0].text);
+    assert_null(q.tree->child); /* nothing of it is needed any more */
+    cp_openai_embeddings_deinit(&q);
+    assert_false(parse_embeddings("{\"input\":[[1,2,3,4,5],[1,2,3,4,5,6]]}", &q, &fault));
+    assert_int_equal(fault.error.status, 400);
+    assert_string_equal(fault.error.code, "context_length_exceeded");
     cp_openai_embeddings_deinit(&q);
 }
 
@@ -583,6 +616,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_wish_beyond_the_limit_is_cut_and_told),
     cmocka_unit_test(unknown_fields_are_told_without_their_values),
     cmocka_unit_test(very_many_unknown_fields_are_bounded),
+    cmocka_unit_test(a_parsed_request_keeps_texts_only),
     cmocka_unit_test(wrong_chat_fields_are_refused_by_name),
     cmocka_unit_test(too_many_messages_and_long_stops_are_refused),
     cmocka_unit_test(formats_become_schemas),

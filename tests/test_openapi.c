@@ -69,6 +69,30 @@ static void every_route_is_documented_and_the_other_way_round(void **state) {
     close_document(&d);
 }
 
+/* A route that metrics do not know would be counted among "other". */
+static void every_route_is_counted_by_its_name(void **state) {
+    (void)state;
+    static const cp_settings settings;
+    cp_api api = {.settings = &settings};
+    cp_http_config config = cp_api_http_config(&api);
+    cp_metrics *metrics;
+    cp_error err;
+    cp_strbuf out;
+    assert_cp_ok(cp_metrics_create(&metrics, &err));
+    for (size_t i = 0; i < config.n_routes; i++)
+        cp_metrics_http(metrics, config.routes[i].path, "GET", 200, 0.1);
+    cp_strbuf_init(&out, 1 << 20);
+    cp_metrics_append(metrics, &(cp_metrics_gauges){.llm_mode = "", .model = ""}, &out);
+    for (size_t i = 0; i < config.n_routes; i++) {
+        char label[160];
+        snprintf(label, sizeof label, "route=\"%s\"", config.routes[i].path);
+        if (!strstr(cp_strbuf_text(&out), label))
+            fail_msg("server/metrics.c does not know the route %s", config.routes[i].path);
+    }
+    cp_strbuf_deinit(&out);
+    cp_metrics_free(metrics);
+}
+
 /* ---- answers ---------------------------------------------------------------------------------
  */
 
@@ -235,6 +259,7 @@ static void what_is_not_set_up_is_documented(void **state) {
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_route_is_documented_and_the_other_way_round),
+    cmocka_unit_test(every_route_is_counted_by_its_name),
     cmocka_unit_test(a_real_model_answers_as_documented),
     cmocka_unit_test(the_mock_answers_as_documented),
     cmocka_unit_test(what_is_not_set_up_is_documented),

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The official OpenAI client for Node (npm, pinned in tests/openai/package-lock.json) against real servers
-# with the tiny models of tests/golden, and docs/openapi.json against the OpenAPI 3.1 schema.
+# The official OpenAI client for Node (npm, pinned in tests/openai/package-lock.json) and the examples of
+# docs/api.md against real servers with the tiny models of tests/golden, and docs/openapi.json against the
+# OpenAPI 3.1 schema.
 #
 #   sh tests/tools/openai_client.sh
 #
@@ -77,6 +78,16 @@ node "$cache/client.mjs" "$open_url/v1" "$url/v1" "$key" || {
     tail -5 "$work/open.err" >&2
     fail "the client is not content"
 }
+
+# The examples of docs/api.md, as they stand there.
+awk '/^```sh/ {inside = 1; next} /^```/ {inside = 0} inside' docs/api.md |
+    sed "s|http://127.0.0.1:8002|$open_url|" >"$work/examples.sh"
+[ "$(grep -c '^curl' "$work/examples.sh")" -ge 5 ] || fail "docs/api.md has lost its examples"
+sh -eu "$work/examples.sh" >"$work/examples.out"
+if grep -q '"error":{' "$work/examples.out"; then
+    grep '"error":{' "$work/examples.out" >&2
+    fail "an example of docs/api.md is refused"
+fi
 
 # Both end in order.
 for pid in $open_pid $keyed_pid; do
