@@ -45,6 +45,8 @@ static const cp_api_error no_memory = {503, "no_memory", "the server is short of
 static const cp_api_error draining = {503, "draining", "the server is shutting down", NULL,
                                       DRAINING_RETRY_S};
 
+static const cp_api_error left = {CP_HTTP_CLIENT_GONE, "client_gone", "the client left", NULL, 0};
+
 /* ---- a job's end ----------------------------------------------------------------------------- */
 
 static void free_job(job *j) {
@@ -143,7 +145,7 @@ static void on_text(void *user, cp_text_part part, const char *text, size_t n) {
 /* Why a result is not whole; NULL when it is. */
 static const char *fault_of(const job *j, const cp_llm_result *result) {
     if (result->finish == CP_FINISH_CANCELLED)
-        return atomic_load(&j->triage->cancel_all) ? "shutdown" : "client_left";
+        return "shutdown";
     if (result->finish == CP_FINISH_LENGTH)
         return cp_clock_ns() >= j->deadline_ns ? "deadline" : "cut_off";
     return NULL;
@@ -158,10 +160,13 @@ static const char *reason_of(cp_status status) {
 static void on_done(void *user, cp_status status, const cp_llm_result *result,
                     const cp_error *err) {
     job *j = user;
+    bool was_cancelled = status == CP_OK && result->finish == CP_FINISH_CANCELLED;
+    if (was_cancelled && !atomic_load(&j->triage->cancel_all)) {
+        finish_with(j, &left); /* nobody is there to read it */
+        return;
+    }
     if (status == CP_OK) {
-        const char *fault = fault_of(j, result);
-        bool said_nothing = result->finish == CP_FINISH_CANCELLED;
-        answer(j, said_nothing ? NULL : result, fault, 0);
+        answer(j, was_cancelled ? NULL : result, fault_of(j, result), 0);
         return;
     }
     cp_log(CP_LOG_ERROR, "generation failed", CP_LOG_S("trace_id", j->http->trace_id),
