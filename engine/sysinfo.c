@@ -99,6 +99,10 @@ size_t cp_sysinfo_rss(void) {
     return proc_kib("/proc/self/status", "VmRSS");
 }
 
+size_t cp_sysinfo_rss_anonymous(void) {
+    return proc_kib("/proc/self/status", "RssAnon");
+}
+
 size_t cp_sysinfo_rss_peak(void) {
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
