@@ -34,9 +34,11 @@ double cp_stats_percentile(const double *sorted, size_t n, double fraction) {
 double cp_stats_slope(const double *x, const double *y, size_t n) {
     double mean_x = 0, mean_y = 0, over = 0, under = 0;
     for (size_t i = 0; i < n; i++) {
-        mean_x += x[i] / (double)n;
-        mean_y += y[i] / (double)n;
+        mean_x += x[i];
+        mean_y += y[i];
     }
+    mean_x /= (double)(n ? n : 1);
+    mean_y /= (double)(n ? n : 1);
     for (size_t i = 0; i < n; i++) {
         over += (x[i] - mean_x) * (y[i] - mean_y);
         under += (x[i] - mean_x) * (x[i] - mean_x);

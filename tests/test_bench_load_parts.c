@@ -49,6 +49,8 @@ static void slopes_of_known_lines(void **state) {
     assert_true(fabs(cp_stats_slope(x, line, 4) - 2) < 1e-12);
     assert_true(fabs(cp_stats_slope(x, noisy, 4) - 0.8) < 1e-12);
     assert_true(cp_stats_slope(same, line, 4) == 0);
+    const double level[] = {14716928, 14716928, 14716928};
+    assert_true(cp_stats_slope(x, level, 3) == 0); /* no dust of rounding */
     assert_true(cp_stats_slope(x, line, 1) == 0 && cp_stats_slope(x, line, 0) == 0);
 }
 
