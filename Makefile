@@ -15,8 +15,9 @@ ARCH  := $(shell uname -m)
 
 # What a newcomer needs, by Debian's and Ubuntu's names (the same on both).
 DEB_PACKAGES := gcc make pkg-config libmicrohttpd-dev libcjson-dev libopenblas-pthread-dev \
-                libutf8proc-dev libpcre2-dev libxxhash-dev libssl-dev libcmocka-dev curl ca-certificates
-PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash libcrypto openblas
+                libutf8proc-dev libpcre2-dev libxxhash-dev libssl-dev libcurl4-openssl-dev libcmocka-dev curl \
+                ca-certificates
+PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash libcrypto libcurl openblas
 
 # ---- what is built ---------------------------------------------------------------------------------
 FOLDERS ?= base tokenizer engine engine/kernels llm convert bench server
@@ -65,12 +66,12 @@ $(BUILD)/bench/rates_avx512.o: ISA_FLAGS := -mavx512f -mavx512vnni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps build run convert test eval bench test-arm64 check format clean loc
+.PHONY: help deps build run convert test eval bench bench-load test-arm64 check format clean loc
 
 help: ## list the targets
 	@echo "CarePath $(VERSION)"; \
 	grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 18; \
-	echo "Variables: MODEL=folder (run, convert), SAN=address,undefined or SAN=thread (build, test), V=1"
+	echo "Variables: MODEL=folder (run, convert, bench-load), SAN=address,undefined or SAN=thread (build, test), V=1"
 
 deps: ## install what is missing (apt; sudo only when not root)
 	$(Q)sh tests/tools/deps.sh $(DEB_PACKAGES)
@@ -102,6 +103,10 @@ test-arm64: ## cross-build for 64-bit ARM, test under qemu, compare with this ma
 bench: deps ## compare the quantization levels: build/bench/report.html, .json (bench/RESULTS.md)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
 	$(Q)BUILD=$(BUILD) sh bench/compare_levels.sh
+
+bench-load: deps ## load on a server of its own: build/bench/load.html, .json (MODEL=folder; mock without)
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
+	$(Q)BUILD=$(BUILD) MODEL="$(MODEL)" sh bench/load_own_server.sh
 
 check: ## format, folder rule, headers compile alone, cppcheck
 	$(Q)sh tests/tools/check.sh

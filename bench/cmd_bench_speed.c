@@ -2,7 +2,6 @@
 #include "bench/subcommands.h"
 
 #include "base/args.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "bench/speed_report.h"
 #include "bench/team.h"
@@ -15,7 +14,6 @@
 
 #define MAX_SEED    9007199254740992.0
 #define MOST_TOKENS ((size_t)1 << 20)
-#define COMMAND_MAX 8192
 
 typedef struct speed_command {
     cp_word_list models;
@@ -24,11 +22,6 @@ typedef struct speed_command {
     bool json;
     cp_strbuf command;
 } speed_command;
-
-static void show_progress(void *user, const char *line) {
-    (void)user;
-    fprintf(stderr, "%s\n", line);
-}
 
 static cp_status measure(speed_command *c, cp_speed_result *results, size_t *probe_bytes,
                          cp_error *err) {
@@ -45,13 +38,11 @@ static cp_status measure(speed_command *c, cp_speed_result *results, size_t *pro
     return status;
 }
 
-static cp_status write_html(const speed_command *c, const cp_speed_report *report, cp_error *err) {
+static cp_status write_html(const char *path, const cp_speed_report *report, cp_error *err) {
     cp_strbuf text;
     cp_strbuf_init(&text, CP_BENCH_TEXT_MAX);
     cp_speed_write_html(report, &text);
-    cp_status status = cp_strbuf_check(&text, "report", err);
-    if (status == CP_OK)
-        status = cp_file_write(c->html, cp_strbuf_str(&text), err);
+    cp_status status = cp_bench_write(path, &text, err);
     cp_strbuf_deinit(&text);
     return status;
 }
@@ -84,7 +75,7 @@ static cp_status run(speed_command *c, cp_error *err) {
     report.models = results;
     cp_status status = measure(c, results, &report.probe_bytes, err);
     if (status == CP_OK && c->html)
-        status = write_html(c, &report, err);
+        status = write_html(c->html, &report, err);
     if (status == CP_OK)
         status = print(c, &report, err);
     free(results);
@@ -108,15 +99,6 @@ static cp_status read_lists(const list_texts *t, cp_speed_plan *plan, cp_error *
         status = cp_error_set(err, CP_ERR_USAGE, "--kv is \"%s\", expected auto, f32, f16 or int8",
                               t->kv);
     return status;
-}
-
-static void keep_command(int argc, char **argv, cp_strbuf *out) {
-    cp_strbuf_init(out, COMMAND_MAX);
-    cp_strbuf_puts(out, "carepath bench");
-    for (int i = 0; i < argc; i++) {
-        bool plain = argv[i][0] && !argv[i][strcspn(argv[i], " \t\n'\"\\$`;&|<>()*?#")];
-        cp_strbuf_printf(out, plain ? " %s" : " '%s'", argv[i]);
-    }
 }
 
 static cp_status prepare(speed_command *c, const list_texts *texts, int argc, char **argv,
@@ -179,8 +161,8 @@ int cmd_bench_speed(int argc, char **argv) {
                              .repeat = (size_t)repeat,
                              .probe_bytes = (size_t)buffer << 20,
                              .seed = (uint64_t)seed,
-                             .on_progress = isatty(STDERR_FILENO) ? show_progress : NULL};
-    keep_command(argc, argv, &c.command);
+                             .on_progress = isatty(STDERR_FILENO) ? cp_bench_show_progress : NULL};
+    cp_bench_keep_command(argc, argv, &c.command);
     cp_status status = prepare(&c, &texts, argc, argv, &err);
     if (status == CP_OK)
         status = run(&c, &err);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "bench/random.h"
 #include "bench/subcommands.h"
 #include "engine/sysinfo.h"
 #include "tokenizer/tokenizer.h"
@@ -23,12 +24,8 @@ extern char **environ;
 
 void cp_bench_random_ids(uint64_t seed, size_t vocab_size, int32_t *ids, size_t n) {
     uint64_t state = seed;
-    for (size_t i = 0; i < n; i++) { /* splitmix64 (Vigna) */
-        uint64_t z = state += 0x9e3779b97f4a7c15u;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        ids[i] = (int32_t)((z ^ z >> 31) % vocab_size);
-    }
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)(cp_random_next(&state) % vocab_size);
 }
 
 /* ---- the child ------------------------------------------------------------------------------- */

@@ -2,8 +2,8 @@
  */
 #include "bench/speed_report.h"
 
-#include "base/html.h"
 #include "base/mem.h"
+#include "bench/report_page.h"
 #include "bench/svg_chart.h"
 
 #include <stdio.h>
@@ -11,82 +11,11 @@
 
 #define LABEL_CAP 320
 
-static const char style[] =
-    ":root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#15191f;--soft:#56606d;"
-    "--line:#dfe3e8;--axis:#9aa3ae;"
-    "--c0:#2a78d6;--c1:#1baf7a;--c2:#d99500;--c3:#6a5acd;--c4:#e34948;--c5:#0f8c9c;--c6:#d6589a;"
-    "--c7:#8a6d3b}\n"
-    "@media (prefers-color-scheme:dark){:root{--bg:#101317;--card:#191d23;--ink:#edf0f4;"
-    "--soft:#a2acb8;--line:#2c333c;--axis:#66707c;"
-    "--c0:#4a94ea;--c1:#27b884;--c2:#d9a21b;--c3:#9a8df2;--c4:#ee6c6b;--c5:#35b3c4;--c6:#e57fb5;"
-    "--c7:#bf9d66}}\n"
-    "*{box-sizing:border-box}\n"
-    "body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"
-    "\"Segoe UI\",Roboto,\"Noto Sans\",\"DejaVu Sans\",sans-serif}\n"
-    "main{max-width:1180px;margin:0 auto;padding:28px 16px 48px}\n"
-    "h1{font-size:26px;line-height:1.2;margin:0 0 4px;letter-spacing:-.01em}\n"
-    "h2{font-size:16px;margin:0 0 2px}\n"
-    "p{margin:0 0 10px;color:var(--soft);max-width:75ch}\n"
-    ".sub{margin-bottom:18px}\n"
-    ".facts,.grid{display:grid;gap:14px;margin:0 0 14px}\n"
-    ".facts{grid-template-columns:repeat(auto-fit,minmax(150px,1fr))}\n"
-    ".grid{grid-template-columns:repeat(auto-fit,minmax(min(100%,360px),1fr))}\n"
-    ".card{background:var(--card);border:1px solid var(--line);border-radius:10px;"
-    "padding:16px 18px;min-width:0}\n"
-    ".fact{padding:10px 14px}\n"
-    ".fact:first-child{grid-column:span 2}\n"
-    ".fact b{display:block;font-size:17px;line-height:1.3;overflow-wrap:anywhere}\n"
-    ".fact span{font-size:12.5px;color:var(--soft)}\n"
-    ".card>p{font-size:13px;margin-bottom:8px}\n"
-    "svg{display:block;width:100%;max-width:560px;height:auto;overflow:visible}\n"
-    "svg text{fill:var(--ink);font-size:11.5px}\n"
-    ".tick,.unit,.remark{fill:var(--soft)!important}\n"
-    ".tick,.unit{font-size:11px!important}\n"
-    ".group{font-size:12px!important;font-weight:600}\n"
-    ".value{font-weight:600}.remark{font-weight:400}\n"
-    ".grid line.grid,svg .grid{stroke:var(--line);stroke-width:1}\n"
-    ".axis{stroke:var(--axis);stroke-width:1}\n"
-    ".whisker{stroke:var(--ink);stroke-width:1.3;opacity:.75}\n"
-    ".limit{stroke:var(--ink);stroke-width:2.2;stroke-dasharray:3 2}\n"
-    "polyline{fill:none;stroke-width:2.2;stroke-linejoin:round}\n"
-    ".again{stroke-dasharray:6 4}\n"
-    ".dot{stroke:var(--card);stroke-width:1.5}\n"
-    ".s0{fill:var(--c0)}.s1{fill:var(--c1)}.s2{fill:var(--c2)}.s3{fill:var(--c3)}"
-    ".s4{fill:var(--c4)}.s5{fill:var(--c5)}.s6{fill:var(--c6)}.s7{fill:var(--c7)}\n"
-    ".l0{stroke:var(--c0)}.l1{stroke:var(--c1)}.l2{stroke:var(--c2)}.l3{stroke:var(--c3)}"
-    ".l4{stroke:var(--c4)}.l5{stroke:var(--c5)}.l6{stroke:var(--c6)}.l7{stroke:var(--c7)}\n"
-    ".wide{overflow-x:auto;margin-top:8px}\n"
-    "table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}\n"
-    "th,td{padding:5px 10px;text-align:right;white-space:nowrap;"
-    "border-bottom:1px solid var(--line)}\n"
-    "th{color:var(--soft);font-weight:600}\n"
-    "th:first-child,td:first-child{text-align:left;padding-left:0}\n"
-    "tr:last-child td{border-bottom:0}\n"
-    "section{margin-bottom:14px}.grid>section{margin:0}\n"
-    "code{font:12.5px/1.5 ui-monospace,\"DejaVu Sans Mono\",monospace;overflow-wrap:anywhere}\n"
-    "footer p{font-size:13px}\n"
-    "@media print{body{background:#fff}.card{break-inside:avoid}}\n";
-
 /* "qwen3-0.6b-int8", or "qwen3-0.6b (int8)" where the folder's name does not say the level. */
 static const char *model_label(const cp_speed_result *m, char out[LABEL_CAP]) {
     bool says = strstr(m->model, m->quant) != NULL;
     snprintf(out, LABEL_CAP, says ? "%s" : "%s (%s)", m->model, m->quant);
     return out;
-}
-
-static void put_escaped(cp_strbuf *out, const char *before, const char *text, const char *after) {
-    cp_strbuf_puts(out, before);
-    cp_html_escape(out, text);
-    cp_strbuf_puts(out, after);
-}
-
-static void open_card(cp_strbuf *out, const char *title, const char *remark) {
-    put_escaped(out, "<section class=\"card\">\n<h2>", title, "</h2>\n");
-    put_escaped(out, "<p>", remark, "</p>\n");
-}
-
-static void close_card(cp_strbuf *out) {
-    cp_strbuf_puts(out, "</section>\n");
 }
 
 static double mib(size_t bytes) {
@@ -133,9 +62,9 @@ static void chart_prefill(const cp_speed_report *r, cp_strbuf *out, bar_list *li
             add_bar(list, r, i, row->tok_s)->group = list->groups[p];
         }
     }
-    open_card(out, "Prefill", "Reading a prompt. Bound by arithmetic; more is better.");
+    cp_page_open_card(out, "Prefill", "Reading a prompt. Bound by arithmetic; more is better.");
     cp_svg_bars(out, "Prefill rate by model", "tokens/s", list->bars, list->n);
-    close_card(out);
+    cp_page_close_card(out);
 }
 
 static void chart_decode(const cp_speed_report *r, cp_strbuf *out, bar_list *list) {
@@ -158,9 +87,9 @@ static void chart_decode(const cp_speed_report *r, cp_strbuf *out, bar_list *lis
              "%zu sequence%s at depth %zu. The dashed mark is what the memory bandwidth probed "
              "beside it allows, the percentage is the share reached.",
              batch, batch == 1 ? "" : "s", depth);
-    open_card(out, "Decode", remark);
+    cp_page_open_card(out, "Decode", remark);
     cp_svg_bars(out, "Decode rate by model", "tokens/s", list->bars, list->n);
-    close_card(out);
+    cp_page_close_card(out);
 }
 
 /* Lines of decode rates: over depth at the smallest batch, or over batch at the smallest depth. */
@@ -195,11 +124,11 @@ static void chart_decode_lines(const cp_speed_report *r, cp_strbuf *out, bool ov
     else
         snprintf(remark, sizeof remark,
                  "Weights are read once for all sequences of a step; depth %zu.", other);
-    open_card(out, over_depth ? "Decode against depth" : "Decode against batch", remark);
+    cp_page_open_card(out, over_depth ? "Decode against depth" : "Decode against batch", remark);
     cp_svg_lines(out, over_depth ? "Decode rate against depth" : "Decode rate against batch",
                  over_depth ? "tokens already in the sequence" : "sequences decoded together",
                  over_depth ? "tokens/s" : total, ticks, list->n, !over_depth, lines, r->n);
-    close_card(out);
+    cp_page_close_card(out);
 }
 
 static void chart_memory(const cp_speed_report *r, cp_strbuf *out, bar_list *list) {
@@ -209,11 +138,12 @@ static void chart_memory(const cp_speed_report *r, cp_strbuf *out, bar_list *lis
         cp_chart_bar *bar = add_bar(list, r, i, single(mib(m->rss_bytes)));
         bar->limit = mib(m->weight_bytes + m->session_bytes);
     }
-    open_card(out, "Peak memory",
-              "Largest resident set of a fresh process with one sequence of prompt and generation. "
-              "The dashed mark is weights plus KV cache; less is better.");
+    cp_page_open_card(
+        out, "Peak memory",
+        "Largest resident set of a fresh process with one sequence of prompt and generation. "
+        "The dashed mark is weights plus KV cache; less is better.");
     cp_svg_bars(out, "Peak memory by model", "MiB", list->bars, list->n);
-    close_card(out);
+    cp_page_close_card(out);
 }
 
 static void chart_first_token(const cp_speed_report *r, cp_strbuf *out, bar_list *list) {
@@ -225,30 +155,19 @@ static void chart_first_token(const cp_speed_report *r, cp_strbuf *out, bar_list
             add_bar(list, r, i, single(1e3 * s))->group =
                 cold ? "cold: from starting the process" : "warm: model open";
         }
-    open_card(out, "First token",
-              "Time to the first token after an 8-token prompt; files in the page cache. Less is "
-              "better.");
+    cp_page_open_card(
+        out, "First token",
+        "Time to the first token after an 8-token prompt; files in the page cache. Less is "
+        "better.");
     cp_svg_bars(out, "Time to first token by model", "milliseconds", list->bars, list->n);
-    close_card(out);
+    cp_page_close_card(out);
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-static void open_table(cp_strbuf *out, const char *title, const char *const *heads, size_t n) {
-    put_escaped(out, "<section class=\"card\">\n<h2>", title,
-                "</h2>\n<div class=\"wide\"><table>\n<thead><tr>");
-    for (size_t i = 0; i < n; i++)
-        put_escaped(out, "<th>", heads[i], "</th>");
-    cp_strbuf_puts(out, "</tr></thead>\n<tbody>\n");
-}
-
-static void close_table(cp_strbuf *out) {
-    cp_strbuf_puts(out, "</tbody>\n</table></div>\n</section>\n");
-}
-
 static void put_first_cell(cp_strbuf *out, const cp_speed_result *m) {
     char label[LABEL_CAP];
-    put_escaped(out, "<tr><td>", model_label(m, label), "</td>");
+    cp_page_escaped(out, "<tr><td>", model_label(m, label), "</td>");
 }
 
 static void put_spread_cells(cp_strbuf *out, const cp_spread *s) {
@@ -259,10 +178,10 @@ static void table_models(const cp_speed_report *r, cp_strbuf *out) {
     static const char *const heads[] = {"model",  "weights",  "KV",        "kernels",
                                         "load s", "cold s",   "warm s",    "weights MiB",
                                         "KV MiB", "peak MiB", "KiB/token", "read GB/s"};
-    open_table(out, "Models", heads, CP_COUNT_OF(heads));
+    cp_page_open_table(out, "Models", heads, CP_COUNT_OF(heads));
     for (size_t i = 0; i < r->n; i++) {
         const cp_speed_result *m = &r->models[i];
-        put_escaped(out, "<tr><td>", m->model, "</td>");
+        cp_page_escaped(out, "<tr><td>", m->model, "</td>");
         cp_strbuf_printf(out, "<td>%s</td><td>%s</td><td>%s</td>", m->quant, m->kv, m->isa);
         cp_strbuf_printf(out, "<td>%.3f</td><td>%.3f</td><td>%.3f</td>", m->load_s,
                          m->first_token_cold_s, m->first_token_warm_s);
@@ -271,13 +190,13 @@ static void table_models(const cp_speed_report *r, cp_strbuf *out) {
                          (double)m->kv_bytes_per_token / 1024);
         cp_strbuf_printf(out, "<td>%.1f</td></tr>\n", m->read_gb_s);
     }
-    close_table(out);
+    cp_page_close_table(out);
 }
 
 static void table_prefill(const cp_speed_report *r, cp_strbuf *out) {
     static const char *const heads[] = {"prefill", "tokens", "tokens/s",     "min",
                                         "max",     "GOP/s",  "share of peak"};
-    open_table(out, "Prefill, all numbers", heads, CP_COUNT_OF(heads));
+    cp_page_open_table(out, "Prefill, all numbers", heads, CP_COUNT_OF(heads));
     for (size_t i = 0; i < r->n; i++)
         for (size_t k = 0; k < r->models[i].n_prefill; k++) {
             const cp_prefill_row *row = &r->models[i].prefill[k];
@@ -287,14 +206,14 @@ static void table_prefill(const cp_speed_report *r, cp_strbuf *out) {
             cp_strbuf_printf(out, "<td>%.0f</td><td>%.1f%%</td></tr>\n", row->gop_s,
                              100 * row->share_of_peak);
         }
-    close_table(out);
+    cp_page_close_table(out);
 }
 
 static void table_decode(const cp_speed_report *r, cp_strbuf *out) {
     static const char *const heads[] = {
         "decode", "depth",    "batch",       "tokens/s",       "min",
         "max",    "MB/token", "MB in pages", "bandwidth GB/s", "share"};
-    open_table(out, "Decode, all numbers", heads, CP_COUNT_OF(heads));
+    cp_page_open_table(out, "Decode, all numbers", heads, CP_COUNT_OF(heads));
     for (size_t i = 0; i < r->n; i++)
         for (size_t k = 0; k < r->models[i].n_decode; k++) {
             const cp_decode_row *row = &r->models[i].decode[k];
@@ -311,36 +230,31 @@ static void table_decode(const cp_speed_report *r, cp_strbuf *out) {
                              row->bytes_per_token / 1e6, row->physical_bytes_per_token / 1e6,
                              row->read_gb_s, 100 * row->share_of_bandwidth);
         }
-    close_table(out);
+    cp_page_close_table(out);
 }
 
 /* ---- the page -------------------------------------------------------------------------------- */
-
-static void put_fact(cp_strbuf *out, const char *value, const char *name) {
-    put_escaped(out, "<div class=\"card fact\"><b>", value, "</b>");
-    put_escaped(out, "<span>", name, "</span></div>\n");
-}
 
 static void put_facts(const cp_speed_report *r, cp_strbuf *out) {
     double reads[CP_LIST_MAX];
     char text[64];
     for (size_t i = 0; i < r->n; i++)
         reads[i] = r->models[i].read_gb_s;
-    cp_strbuf_puts(out, "<div class=\"facts\">\n");
-    put_fact(out, r->cpu, "processor");
+    cp_page_open_facts(out);
+    cp_page_fact(out, r->cpu, "processor");
     snprintf(text, sizeof text, "%zu", r->plan->n_threads);
-    put_fact(out, text, "threads");
+    cp_page_fact(out, text, "threads");
     snprintf(text, sizeof text, "%.1f GiB", mib(r->memory_bytes) / 1024);
-    put_fact(out, text, "memory");
+    cp_page_fact(out, text, "memory");
     snprintf(text, sizeof text, "%.1f GB/s", cp_stats_spread(reads, r->n).median);
-    put_fact(out, text, "read bandwidth, median");
-    put_fact(out, r->models[0].isa, "kernels");
-    put_fact(out, CP_VERSION, "CarePath version");
-    cp_strbuf_puts(out, "</div>\n");
+    cp_page_fact(out, text, "read bandwidth, median");
+    cp_page_fact(out, r->models[0].isa, "kernels");
+    cp_page_fact(out, CP_VERSION, "CarePath version");
+    cp_page_close_facts(out);
 }
 
 static void put_footer(const cp_speed_report *r, cp_strbuf *out) {
-    cp_strbuf_puts(out, "<footer class=\"card\">\n<h2>How this was measured</h2>\n");
+    cp_page_open_footer(out);
     cp_strbuf_printf(
         out,
         "<p>Rates are medians of %zu runs of %zu decoded tokens, whiskers and ranges "
@@ -352,22 +266,12 @@ static void put_footer(const cp_speed_report *r, cp_strbuf *out) {
         "multiply-adds alone, in the kernels' instruction set; a multiply-add is two "
         "operations, attention is not counted.</p>\n",
         r->plan->repeat, r->plan->gen, (unsigned long long)r->plan->seed, mib(r->probe_bytes));
-    put_escaped(out, "<p><code>", r->command, "</code></p>\n</footer>\n");
+    cp_page_close_footer(out, r->command);
 }
 
 void cp_speed_write_html(const cp_speed_report *r, cp_strbuf *out) {
-    static const char title[] = "CarePath: speed of models on this machine";
     bar_list list;
-    cp_strbuf_puts(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                        "<meta name=\"viewport\" content=\"width=device-width, "
-                        "initial-scale=1\">\n");
-    cp_strbuf_printf(out, "<title>%s</title>\n<style>\n", title);
-    cp_strbuf_puts(out, style);
-    cp_strbuf_puts(out, "</style>\n</head>\n<body>\n<main>\n<header>\n");
-    cp_strbuf_printf(out, "<h1>%s</h1>\n<p class=\"sub\">%s", title, r->stamp);
-    if (r->note)
-        put_escaped(out, " · ", r->note, "");
-    cp_strbuf_puts(out, "</p>\n</header>\n");
+    cp_page_open(out, "CarePath: speed of models on this machine", r->stamp, r->note);
     put_facts(r, out);
     cp_strbuf_puts(out, "<div class=\"grid\">\n");
     chart_prefill(r, out, &list);
@@ -381,5 +285,5 @@ void cp_speed_write_html(const cp_speed_report *r, cp_strbuf *out) {
     table_prefill(r, out);
     table_decode(r, out);
     put_footer(r, out);
-    cp_strbuf_puts(out, "</main>\n</body>\n</html>\n");
+    cp_page_close(out);
 }

@@ -31,6 +31,21 @@ double cp_stats_percentile(const double *sorted, size_t n, double fraction) {
     return (1 - part) * sorted[below] + part * sorted[below + 1];
 }
 
+double cp_stats_slope(const double *x, const double *y, size_t n) {
+    double mean_x = 0, mean_y = 0, over = 0, under = 0;
+    for (size_t i = 0; i < n; i++) {
+        mean_x += x[i];
+        mean_y += y[i];
+    }
+    mean_x /= (double)(n ? n : 1);
+    mean_y /= (double)(n ? n : 1);
+    for (size_t i = 0; i < n; i++) {
+        over += (x[i] - mean_x) * (y[i] - mean_y);
+        under += (x[i] - mean_x) * (x[i] - mean_x);
+    }
+    return under > 0 ? over / under : 0;
+}
+
 void cp_running_add(cp_running *r, double value) {
     double before = value - r->mean;
     r->n++;

@@ -18,6 +18,9 @@ cp_spread cp_stats_spread(double *values, size_t n);
  * ascending, n at least 1. */
 double cp_stats_percentile(const double *sorted, size_t n, double fraction);
 
+/* The slope of the straight line of least squares through (x, y)[n]; 0 for fewer than two x. */
+double cp_stats_slope(const double *x, const double *y, size_t n);
+
 /* Mean and variance as values arrive (Welford 1962); starts zeroed. */
 typedef struct cp_running {
     size_t n;

@@ -19,6 +19,9 @@
 #define PLOT_TOP   22.0
 #define PLOT_H     190.0
 #define LEGEND_H   18.0
+#define LEGEND_TOP (PLOT_TOP + PLOT_H + 46)
+#define MAX_TICKS  16
+#define LEAST_LOG  0.001
 
 /* A round distance (1, 2 or 5 times a power of ten) that cuts 0..largest into about four. */
 static double tick_step(double largest) {
@@ -169,7 +172,7 @@ void cp_svg_bars(cp_strbuf *out, const char *title, const char *unit, const cp_c
 typedef struct plot {
     const double *ticks; /* of x */
     size_t n_ticks;
-    bool even;
+    bool even, logarithmic;
     double y_top; /* value at the plot's upper edge */
 } plot;
 
@@ -180,6 +183,8 @@ static double place_x(const plot *p, double x) {
         for (size_t i = 0; i < p->n_ticks; i++)
             if (p->ticks[i] <= x)
                 part = p->n_ticks > 1 ? (double)i / (double)(p->n_ticks - 1) : 0.5;
+    } else if (p->logarithmic) {
+        part = x > first ? log(x / first) / log(last / first) : 0;
     } else {
         part = last > first ? (x - first) / (last - first) : 0.5;
     }
@@ -200,7 +205,7 @@ static void put_plot_axes(cp_strbuf *out, const plot *p, const char *x_label, co
     }
     for (size_t i = 0; i < p->n_ticks; i++) {
         double x = place_x(p, p->ticks[i]);
-        snprintf(text, sizeof text, "%.0f", p->ticks[i]);
+        snprintf(text, sizeof text, "%.12g", p->ticks[i]);
         put_line(out, "axis", x, PLOT_TOP + PLOT_H, x, PLOT_TOP + PLOT_H + 4);
         put_text(out, x, PLOT_TOP + PLOT_H + 16, "tick", "middle", text);
     }
@@ -227,14 +232,18 @@ static void put_series(cp_strbuf *out, const plot *p, const cp_chart_line *line,
     }
 }
 
-static void put_legend(cp_strbuf *out, double y, const cp_chart_line *lines, size_t n) {
-    for (size_t i = 0; i < n; i++, y += LEGEND_H) {
-        cp_strbuf_printf(out,
-                         "<rect class=\"s%zu\" x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"5\" "
-                         "rx=\"2\"/>\n",
-                         lines[i].series % CP_CHART_SERIES, PLOT_LEFT, y + 4);
-        put_text(out, PLOT_LEFT + 20, y + 11, "label", "start", lines[i].label);
-    }
+static void put_legend(cp_strbuf *out, double y, const char *label, size_t series) {
+    cp_strbuf_printf(out,
+                     "<rect class=\"s%zu\" x=\"%.1f\" y=\"%.1f\" width=\"14\" height=\"5\" "
+                     "rx=\"2\"/>\n",
+                     series % CP_CHART_SERIES, PLOT_LEFT, y + 4);
+    put_text(out, PLOT_LEFT + 20, y + 11, "label", "start", label);
+}
+
+/* The round value at or above the largest. */
+static double round_top(double largest) {
+    double step = tick_step(largest);
+    return largest > 0 ? step * ceil(largest / step) : 1;
 }
 
 void cp_svg_lines(cp_strbuf *out, const char *title, const char *x_label, const char *y_label,
@@ -244,12 +253,74 @@ void cp_svg_lines(cp_strbuf *out, const char *title, const char *x_label, const 
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < lines[i].n; k++)
             p.y_top = lines[i].y[k].max > p.y_top ? lines[i].y[k].max : p.y_top;
-    double step = tick_step(p.y_top), legend = PLOT_TOP + PLOT_H + 46;
-    p.y_top = p.y_top > 0 ? step * ceil(p.y_top / step) : 1;
-    open_svg(out, title, legend + LEGEND_H * (double)n);
+    p.y_top = round_top(p.y_top);
+    open_svg(out, title, LEGEND_TOP + LEGEND_H * (double)n);
     put_plot_axes(out, &p, x_label, y_label);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         put_series(out, &p, &lines[i], y_label);
-    put_legend(out, legend, lines, n);
+        put_legend(out, LEGEND_TOP + LEGEND_H * (double)i, lines[i].label, lines[i].series);
+    }
+    cp_strbuf_puts(out, "</svg>\n");
+}
+
+/* ---- curves ---------------------------------------------------------------------------------- */
+
+static void put_curve(cp_strbuf *out, const plot *p, const cp_chart_curve *curve) {
+    bool open = false;
+    for (size_t i = 0; i < curve->n; i++) {
+        bool gap = isnan(curve->y[i]);
+        if (open && gap)
+            cp_strbuf_puts(out, "\"/>\n");
+        if (!open && !gap)
+            cp_strbuf_printf(out, "<polyline class=\"l%zu\" points=\"",
+                             curve->series % CP_CHART_SERIES);
+        open = !gap;
+        if (open)
+            cp_strbuf_printf(out, "%.1f,%.1f ", place_x(p, curve->x[i]), place_y(p, curve->y[i]));
+    }
+    if (open)
+        cp_strbuf_puts(out, "\"/>\n");
+}
+
+/* Round marks from 0 to the largest x, or powers of ten around all; returns their number. */
+static size_t curve_ticks(const cp_chart_curve *curves, size_t n, bool log_x,
+                          double ticks[MAX_TICKS]) {
+    double least = INFINITY, most = 0, top, tick;
+    size_t n_ticks = 0;
+    for (size_t i = 0; i < n; i++)
+        if (curves[i].n > 0) {
+            least = fmin(least, curves[i].x[0]);
+            most = fmax(most, curves[i].x[curves[i].n - 1]);
+        }
+    if (!log_x) {
+        top = round_top(most);
+        for (tick = 0; tick <= top * 1.0001 && n_ticks < MAX_TICKS; tick += tick_step(top))
+            ticks[n_ticks++] = tick;
+        return n_ticks;
+    }
+    least = pow(10, floor(log10(fmin(fmax(least, LEAST_LOG), 1e9))));
+    ticks[n_ticks++] = least;
+    do {
+        ticks[n_ticks] = ticks[n_ticks - 1] * 10;
+        n_ticks++;
+    } while (n_ticks < MAX_TICKS && ticks[n_ticks - 1] < most);
+    return n_ticks;
+}
+
+void cp_svg_curves(cp_strbuf *out, const char *title, const char *x_label, const char *y_label,
+                   bool log_x, const cp_chart_curve *curves, size_t n) {
+    double ticks[MAX_TICKS];
+    plot p = {.ticks = ticks, .logarithmic = log_x};
+    p.n_ticks = curve_ticks(curves, n, log_x, ticks);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < curves[i].n; k++)
+            p.y_top = fmax(p.y_top, curves[i].y[k]); /* passes over NaN */
+    p.y_top = round_top(p.y_top);
+    open_svg(out, title, LEGEND_TOP + LEGEND_H * (double)n);
+    put_plot_axes(out, &p, x_label, y_label);
+    for (size_t i = 0; i < n; i++) {
+        put_curve(out, &p, &curves[i]);
+        put_legend(out, LEGEND_TOP + LEGEND_H * (double)i, curves[i].label, curves[i].series);
+    }
     cp_strbuf_puts(out, "</svg>\n");
 }

@@ -1,4 +1,4 @@
-/* Charts as inline SVG: horizontal bars in groups, and lines.
+/* Charts as inline SVG: horizontal bars in groups, lines, and curves of many points.
  *
  * Colours are classes (s0..s7, by series) that the page's style sheet defines, so one drawing
  * serves light and dark. A whisker shows the range of the runs. Drawings are 400 units wide and
@@ -36,5 +36,15 @@ typedef struct cp_chart_line {
 void cp_svg_lines(cp_strbuf *out, const char *title, const char *x_label, const char *y_label,
                   const double *x_ticks, size_t n_ticks, bool even, const cp_chart_line *lines,
                   size_t n);
+
+typedef struct cp_chart_curve {
+    const char *label;
+    size_t series, n;
+    const double *x, *y; /* [n], borrowed; x ascending; a NaN in y is a gap */
+} cp_chart_curve;
+/* From 0 upwards, and from 0 to the right; with log_x the x axis is logarithmic and begins at the
+ * power of ten below the smallest x (at least 0.001; smaller ones are drawn there). */
+void cp_svg_curves(cp_strbuf *out, const char *title, const char *x_label, const char *y_label,
+                   bool log_x, const cp_chart_curve *curves, size_t n);
 
 #endif

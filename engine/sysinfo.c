@@ -99,8 +99,15 @@ size_t cp_sysinfo_rss(void) {
     return proc_kib("/proc/self/status", "VmRSS");
 }
 
+size_t cp_sysinfo_rss_anonymous(void) {
+    return proc_kib("/proc/self/status", "RssAnon");
+}
+
 size_t cp_sysinfo_rss_peak(void) {
     struct rusage usage;
+    size_t peak = proc_kib("/proc/self/status", "VmHWM");
+    if (peak > 0) /* getrusage counts what the parent held before exec, too */
+        return peak;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
 }
 

@@ -13,8 +13,9 @@ size_t cp_sysinfo_cpus(void);
  * limit. */
 size_t cp_sysinfo_memory_available(void);
 size_t cp_sysinfo_memory_total(void);
-/* Resident set of this process, and its largest so far. */
+/* Resident set of this process, of that what no file backs, and its largest so far. */
 size_t cp_sysinfo_rss(void);
+size_t cp_sysinfo_rss_anonymous(void);
 size_t cp_sysinfo_rss_peak(void);
 /* The processor's model name; "unknown" where the system does not say. */
 void cp_sysinfo_cpu_name(char *out, size_t cap);

@@ -18,9 +18,10 @@ typedef struct report {
     cp_cpu_feature features[MAX_FEATURES];
     size_t n_features, cpus, memory_total, memory_available;
 
-    cp_engine *engine; /* NULL without --model */
+    cp_engine *engine;       /* NULL without --model */
+    cp_tokenizer *tokenizer; /* kept open: a server has its tables in memory, too */
     size_t context, weight_bytes, kv_token_bytes, session_bytes, workspace_bytes, process_bytes;
-    size_t needed_bytes; /* resident at the end of a full context */
+    size_t needed_bytes; /* the largest resident set when one sequence fills the context */
     bool fits;
 } report;
 
@@ -33,7 +34,8 @@ static cp_status inspect(report *r, const char *dir, const cp_engine_options *op
     r->memory_available = cp_sysinfo_memory_available();
     if (!dir)
         return CP_OK;
-    cp_status status = cp_model_folder_open(dir, options, &r->engine, err);
+    size_t program = cp_sysinfo_rss() - cp_sysinfo_rss_anonymous(); /* code and libraries */
+    cp_status status = cp_model_folder_open(dir, options, &r->engine, &r->tokenizer, err);
     if (status != CP_OK)
         return status;
     const cp_model_config *c = cp_engine_config(r->engine);
@@ -42,7 +44,7 @@ static cp_status inspect(report *r, const char *dir, const cp_engine_options *op
     r->kv_token_bytes = cp_engine_kv_bytes(r->engine);
     status = cp_session_bytes(r->engine, r->context, &r->session_bytes, err);
     r->workspace_bytes = cp_engine_workspace_bytes(r->engine);
-    r->process_bytes = cp_sysinfo_rss_peak(); /* this one has just loaded what a server would */
+    r->process_bytes = program + cp_sysinfo_rss_anonymous(); /* of the model's files no page */
     r->needed_bytes = r->weight_bytes + r->session_bytes + r->workspace_bytes + r->process_bytes;
     r->fits = r->needed_bytes <= r->memory_available;
     return status;
@@ -131,6 +133,7 @@ static cp_status run(const char *dir, const cp_engine_options *options, bool jso
     } else if (status == CP_OK) {
         print_text(&r, dir);
     }
+    cp_tokenizer_close(r.tokenizer);
     cp_engine_close(r.engine);
     return status;
 }

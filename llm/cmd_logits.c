@@ -58,7 +58,7 @@ static cp_status run_line(void *user, const cp_ids *ids, cp_json_writer *out, cp
 
 static cp_status run(const char *dir, const cp_engine_options *options, size_t context,
                      logits_command *c, cp_error *err) {
-    cp_status status = cp_model_folder_open(dir, options, &c->engine, err);
+    cp_status status = cp_model_folder_open(dir, options, &c->engine, NULL, err);
     if (status != CP_OK)
         return status;
     const cp_model_config *config = cp_engine_config(c->engine);

@@ -26,7 +26,7 @@ static cp_status run(const char *dir, const cp_engine_options *options, size_t c
                      cp_error *err) {
     cp_engine *engine;
     cp_session *session;
-    cp_status status = cp_model_folder_open(dir, options, &engine, err);
+    cp_status status = cp_model_folder_open(dir, options, &engine, NULL, err);
     if (status != CP_OK)
         return status;
     size_t most = cp_engine_config(engine)->max_positions;

@@ -13,18 +13,18 @@ cp_status cp_model_check_vocabulary(const char *dir, const cp_tokenizer *tok, si
                         dir, n_ids - 1, vocab_size);
 }
 
-static cp_status check_tokenizer(const char *dir, const cp_engine *engine, cp_error *err) {
+/* *out stays NULL where the folder has none. */
+static cp_status open_tokenizer(const char *dir, const cp_engine *engine, cp_tokenizer **out,
+                                cp_error *err) {
     char path[CP_PATH_CAP];
-    cp_tokenizer *tok;
+    *out = NULL;
     cp_status status = cp_path_join(dir, "tokenizer.json", path, sizeof path, err);
     if (status != CP_OK || !cp_file_exists(path))
         return status;
-    status = cp_tokenizer_open(dir, &tok, err);
-    if (status != CP_OK)
-        return status;
-    status = cp_model_check_vocabulary(dir, tok, cp_engine_config(engine)->vocab_size, err);
-    cp_tokenizer_close(tok);
-    return status;
+    status = cp_tokenizer_open(dir, out, err);
+    return status == CP_OK
+               ? cp_model_check_vocabulary(dir, *out, cp_engine_config(engine)->vocab_size, err)
+               : status;
 }
 
 cp_status cp_model_parse_kv(const char *word, cp_kv *out, cp_error *err) {
@@ -36,14 +36,20 @@ cp_status cp_model_parse_kv(const char *word, cp_kv *out, cp_error *err) {
 }
 
 cp_status cp_model_folder_open(const char *dir, const cp_engine_options *options, cp_engine **out,
-                               cp_error *err) {
+                               cp_tokenizer **tok, cp_error *err) {
+    cp_tokenizer *opened = NULL;
     cp_status status = cp_engine_open(dir, options, out, err);
-    if (status != CP_OK)
-        return status;
-    status = check_tokenizer(dir, *out, err);
+    if (status == CP_OK)
+        status = open_tokenizer(dir, *out, &opened, err);
     if (status != CP_OK) {
         cp_engine_close(*out);
         *out = NULL;
     }
+    if (status != CP_OK || !tok) {
+        cp_tokenizer_close(opened);
+        opened = NULL;
+    }
+    if (tok)
+        *tok = opened;
     return status;
 }

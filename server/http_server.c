@@ -59,8 +59,7 @@ typedef struct exchange {
     bool deferred;              /* the answer comes by cp_http_finish, or in pieces */
     bool answered;              /* queued with the library */
     bool too_large;             /* the body, found while it came in */
-    atomic_bool streamed;
-    cp_stream stream;
+    cp_stream stream;           /* begun when the answer comes in pieces */
 } exchange;
 
 static exchange *exchange_of(const cp_http_request *request) {
@@ -116,7 +115,7 @@ static bool refuse_early(exchange *x, const cp_http_framing *framing) {
 /* ---- answering ------------------------------------------------------------------------------- */
 
 static struct MHD_Response *make_response(exchange *x) {
-    if (atomic_load(&x->streamed)) {
+    if (atomic_load(&x->stream.begun)) {
         struct MHD_Response *response = cp_stream_response(&x->stream);
         if (response)
             return response;
@@ -357,7 +356,7 @@ static void on_over(void *cls, struct MHD_Connection *mhd, void **request_state,
         return;
     bool alive = cp_connections_enter(server->connections, x->connection, CP_PHASE_IDLE);
     x->request.reply.status = final_status(x, !alive, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
-    if (!atomic_load(&x->streamed) || cp_stream_over(&x->stream))
+    if (!atomic_load(&x->stream.begun) || cp_stream_over(&x->stream))
         release(x);
 }
 
@@ -397,7 +396,7 @@ void cp_http_finish(cp_http_request *request) {
 
 bool cp_http_client_gone(const cp_http_request *request) {
     exchange *x = exchange_of(request);
-    if (atomic_load(&x->streamed))
+    if (atomic_load(&x->stream.begun))
         return cp_stream_client_gone(&x->stream);
     return cp_socket_peer_gone(x->fd);
 }
@@ -415,7 +414,6 @@ void cp_http_stream_begin(cp_http_request *request, const char *content_type) {
     cp_strbuf_clear(&request->reply.body);
     request->reply.status = 200;
     request->reply.content_type = content_type;
-    atomic_store(&x->streamed, true);
     cp_stream_begin(&x->server->streams, &x->stream, &target);
 }
 
@@ -429,8 +427,8 @@ void cp_http_stream_fail(cp_http_request *request, const cp_api_error *error) {
     cp_strbuf_puts(&event, "data: ");
     cp_api_error_append(&event, error, request->trace_id, request->request_id);
     cp_strbuf_putc(&event, '\n'); /* the error ends its own line */
-    /* A client that does not take it is gone or cut off. */
-    (void)cp_http_stream_write(request, cp_strbuf_text(&event), event.n);
+    if (event.failed == CP_OK)    /* a client that does not take it is gone or cut off */
+        (void)cp_http_stream_write(request, cp_strbuf_text(&event), event.n);
     cp_strbuf_deinit(&event);
 }
 

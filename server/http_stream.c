@@ -108,6 +108,7 @@ void cp_stream_begin(cp_streams *table, cp_stream *stream, const cp_stream_targe
     stream->prev = table->head.prev;
     stream->next = &table->head;
     stream->prev->next = stream->next->prev = stream;
+    atomic_store(&stream->begun, true);
     stream->suspended = true;
     wake(stream);
     pthread_mutex_unlock(&table->lock);

@@ -14,6 +14,7 @@
 #include "server/http_connections.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct MHD_Connection;
 struct MHD_Response;
@@ -33,6 +34,7 @@ typedef struct cp_stream_target {
 
 /* Zeroed before begin. */
 struct cp_stream {
+    atomic_bool begun; /* all else is set and under the lock */
     cp_streams *table;
     cp_stream *prev, *next; /* from begin to the request's end */
     cp_stream_target target;
@@ -58,7 +60,7 @@ void cp_streams_tick(cp_streams *table);
 
 /* ---- the writer's side ---- */
 
-/* Resumes the connection, for the response to be queued. */
+/* Resumes the connection, for the response to be queued. The other calls come after it. */
 void cp_stream_begin(cp_streams *table, cp_stream *stream, const cp_stream_target *target);
 bool cp_stream_write(cp_stream *stream, const char *bytes, size_t n);
 bool cp_stream_client_gone(cp_stream *stream);

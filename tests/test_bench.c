@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include "base/file.h"
+#include "tests/report_form.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -14,43 +15,13 @@ static test_run bench(const char *const *argv) {
     return test_run_program(argv, NULL, NULL);
 }
 
-/* ---- a schema, in the small -------------------------------------------------------------------
+/* ---- speed ------------------------------------------------------------------------------------
  */
-
-typedef struct field {
-    const char *key;
-    int type; /* cJSON_String, cJSON_Number, cJSON_Array, cJSON_Object */
-    double lo, hi;
-} field;
-
-/* Every field is there with its type and range, and there is nothing else. */
-static void check_object(const cJSON *object, const field *fields, size_t n) {
-    assert_true(cJSON_IsObject(object));
-    for (size_t i = 0; i < n; i++) {
-        const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, fields[i].key);
-        if (!value || (value->type & 0xff) != fields[i].type)
-            fail_msg("\"%s\" is missing or of another type", fields[i].key);
-        if (cJSON_IsNumber(value) &&
-            !(value->valuedouble >= fields[i].lo && value->valuedouble <= fields[i].hi))
-            fail_msg("\"%s\" is %g, expected %g to %g", fields[i].key, value->valuedouble,
-                     fields[i].lo, fields[i].hi);
-        if (cJSON_IsString(value))
-            assert_true(value->valuestring[0] != '\0');
-    }
-    if ((size_t)cJSON_GetArraySize(object) != n)
-        fail_msg("%d members, expected %zu", cJSON_GetArraySize(object), n);
-}
-
-static double number(const cJSON *object, const char *key) {
-    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
-    assert_true(cJSON_IsNumber(value));
-    return value->valuedouble;
-}
 
 #define TINY 1e-12
 #define HUGE 1e15
 
-static const field model_fields[] = {
+static const form_field model_fields[] = {
     {"model", cJSON_String, 0, 0},
     {"quant", cJSON_String, 0, 0},
     {"kv", cJSON_String, 0, 0},
@@ -75,7 +46,7 @@ static const field model_fields[] = {
     {"skipped", cJSON_Array, 0, 0},
 };
 
-static const field prefill_fields[] = {
+static const form_field prefill_fields[] = {
     {"n", cJSON_Number, 1, HUGE},
     {"tok_s", cJSON_Number, TINY, HUGE},
     {"tok_s_min", cJSON_Number, TINY, HUGE},
@@ -84,7 +55,7 @@ static const field prefill_fields[] = {
     {"share_of_peak", cJSON_Number, 0, HUGE},
 };
 
-static const field decode_fields[] = {
+static const form_field decode_fields[] = {
     {"depth", cJSON_Number, 0, HUGE},
     {"batch", cJSON_Number, 1, 64},
     {"tok_s", cJSON_Number, TINY, HUGE},
@@ -96,11 +67,9 @@ static const field decode_fields[] = {
     {"share_of_bandwidth", cJSON_Number, TINY, HUGE},
 };
 
-#define CHECK(object, fields) check_object(object, fields, sizeof(fields) / sizeof(fields)[0])
-
 static void check_range(const cJSON *row) {
-    assert_true(number(row, "tok_s_min") <= number(row, "tok_s"));
-    assert_true(number(row, "tok_s") <= number(row, "tok_s_max"));
+    assert_true(form_number(row, "tok_s_min") <= form_number(row, "tok_s"));
+    assert_true(form_number(row, "tok_s") <= form_number(row, "tok_s_max"));
 }
 
 static const char *const speed_words[] = {
@@ -112,31 +81,34 @@ static void speed_json_has_its_promised_form(void **state) {
     (void)state;
     test_run run = bench(speed_words);
     cJSON *tree = test_run_json(&run);
-    CHECK(tree, model_fields);
+    FORM_CHECK(tree, model_fields);
     assert_string_equal(cJSON_GetObjectItem(tree, "model")->valuestring, "tied-gqa2");
     assert_string_equal(cJSON_GetObjectItem(tree, "quant")->valuestring, "bf16");
-    assert_int_equal(number(tree, "threads"), 2);
+    assert_int_equal(form_number(tree, "threads"), 2);
     const cJSON *prefill = cJSON_GetObjectItem(tree, "prefill"),
                 *decode = cJSON_GetObjectItem(tree, "decode"), *row;
     assert_int_equal(cJSON_GetArraySize(prefill), 2);
-    assert_int_equal(number(cJSON_GetArrayItem(prefill, 0), "n"), 16);
-    assert_int_equal(number(cJSON_GetArrayItem(prefill, 1), "n"), 32);
+    assert_int_equal(form_number(cJSON_GetArrayItem(prefill, 0), "n"), 16);
+    assert_int_equal(form_number(cJSON_GetArrayItem(prefill, 1), "n"), 32);
     cJSON_ArrayForEach(row, prefill) {
-        CHECK(row, prefill_fields);
+        FORM_CHECK(row, prefill_fields);
         check_range(row);
     }
     assert_int_equal(cJSON_GetArraySize(decode), 4); /* every depth with every batch */
     int i = 0;
-    double weights = number(tree, "weight_bytes"), kv = number(tree, "kv_bytes_per_token");
+    double weights = form_number(tree, "weight_bytes"),
+           kv = form_number(tree, "kv_bytes_per_token");
     cJSON_ArrayForEach(row, decode) {
-        CHECK(row, decode_fields);
+        FORM_CHECK(row, decode_fields);
         check_range(row);
         double depth = i / 2 ? 20 : 0, batch = i % 2 ? 3 : 1;
-        assert_true(number(row, "depth") == depth && number(row, "batch") == batch);
-        assert_true(fabs(number(row, "bytes_per_token") - (weights / batch + (depth + 3.5) * kv)) <
-                    1); /* positions read by 6 tokens: depth + 1 .. depth + 6 */
+        assert_true(form_number(row, "depth") == depth && form_number(row, "batch") == batch);
+        assert_true(
+            fabs(form_number(row, "bytes_per_token") - (weights / batch + (depth + 3.5) * kv)) <
+            1); /* positions read by 6 tokens: depth + 1 .. depth + 6 */
         /* A page at most for each kv head's keys and values of a layer, and some for the file. */
-        double more = number(row, "physical_bytes_per_token") - number(row, "bytes_per_token");
+        double more =
+            form_number(row, "physical_bytes_per_token") - form_number(row, "bytes_per_token");
         assert_true(more > -4096 && more < 4096 * 40);
         i++;
     }
@@ -161,46 +133,9 @@ static void several_models_make_an_array(void **state) {
     assert_string_equal(cJSON_GetObjectItem(untied, "model")->valuestring, "untied-gqa4-sharded");
     assert_string_equal(cJSON_GetObjectItem(untied, "kv")->valuestring, "int8");
     const cJSON *row = cJSON_GetArrayItem(cJSON_GetObjectItem(untied, "decode"), 0);
-    assert_true(number(row, "bytes_per_token") < 0.95 * number(untied, "weight_bytes"));
+    assert_true(form_number(row, "bytes_per_token") < 0.95 * form_number(untied, "weight_bytes"));
     cJSON_Delete(tree);
     test_run_free(&run);
-}
-
-/* Tags open and close in order; attributes are quoted. Enough to catch a forgotten end. */
-static void check_markup(const char *at) {
-    static const char *const alone[] = {"!DOCTYPE", "meta", "line", "br"};
-    char stack[32][16];
-    int depth = 0;
-    for (const char *end; (at = strchr(at, '<')); at = end) {
-        char name[16] = "";
-        bool closing = at[1] == '/', empty;
-        end = at + 1;
-        for (bool quoted = false; *end && (quoted || *end != '>'); end++)
-            quoted ^= *end == '"';
-        assert_true(*end == '>');
-        assert_int_equal(sscanf(at + 1 + closing, "%15[A-Za-z0-9!]", name), 1);
-        empty = end[-1] == '/';
-        for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++)
-            empty |= strcmp(name, alone[i]) == 0;
-        if (closing) {
-            if (depth == 0 || strcmp(stack[depth - 1], name) != 0)
-                fail_msg("</%s> closes %s", name, depth ? stack[depth - 1] : "nothing");
-            depth--;
-        } else if (!empty) {
-            assert_true(depth < 32);
-            strcpy(stack[depth++], name);
-        }
-        if (strcmp(name, "style") == 0 && !closing)
-            end = strstr(end, "</style>");
-    }
-    assert_int_equal(depth, 0);
-}
-
-static size_t count(const char *text, const char *word) {
-    size_t n = 0;
-    for (; (text = strstr(text, word)); text += strlen(word))
-        n++;
-    return n;
 }
 
 static void the_html_report_stands_alone(void **state) {
@@ -215,16 +150,12 @@ static void the_html_report_stands_alone(void **state) {
     cp_strbuf html;
     cp_error err;
     assert_cp_ok(cp_file_read(path, 1 << 20, &html, &err));
-    check_markup(html.data);
-    assert_int_equal(count(html.data, "<svg "), 6);
-    assert_int_equal(count(html.data, "<table>"), 3);
-    assert_int_equal(count(html.data, "http://"),
-                     count(html.data, "xmlns=\"http://www.w3.org/2000/svg\""));
-    static const char *const absent[] = {"<script", "https://", "url(",   "@import", "<link",
-                                         "<img",    " src=",    " href=", "nan",     "a <b>"};
-    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
-        if (strstr(html.data, absent[i]))
-            fail_msg("the report has \"%s\"", absent[i]);
+    form_check_page(html.data);
+    assert_int_equal(form_count(html.data, "<svg "), 6);
+    assert_int_equal(form_count(html.data, "<table>"), 3);
+    assert_int_equal(form_count(html.data, "http://"),
+                     form_count(html.data, "xmlns=\"http://www.w3.org/2000/svg\""));
+    assert_null(strstr(html.data, "a <b>"));
     static const char *const present[] = {"prefers-color-scheme",
                                           "tokens/s",
                                           "MiB",
@@ -246,10 +177,10 @@ static void limits_are_positive(void **state) {
     static const char *const spreads[] = {"read_gb_s", "read_gb_s_1_thread"};
     for (int i = 0; i < 2; i++) {
         const cJSON *s = cJSON_GetObjectItem(tree, spreads[i]);
-        assert_true(number(s, "min") > 0 && number(s, "min") <= number(s, "median"));
-        assert_true(number(s, "median") <= number(s, "max"));
+        assert_true(form_number(s, "min") > 0 && form_number(s, "min") <= form_number(s, "median"));
+        assert_true(form_number(s, "median") <= form_number(s, "max"));
     }
-    assert_true(number(tree, "int8_gop_s") > 0 && number(tree, "f32_gflop_s") > 0);
+    assert_true(form_number(tree, "int8_gop_s") > 0 && form_number(tree, "f32_gflop_s") > 0);
     assert_true(cJSON_GetArraySize(cJSON_GetObjectItem(tree, "rates")) >= 2);
     cJSON_Delete(tree);
     test_run_free(&run);
@@ -281,22 +212,23 @@ static void a_model_equals_itself(void **state) {
     (void)state;
     const char *text = text_file();
     cJSON *tree = quality(MODEL, MODEL, text);
-    assert_int_equal(number(tree, "windows"), 5);
-    assert_int_equal(number(tree, "tokens"), 5 * 31); /* context/2 + 1 .. context - 1 */
-    assert_true(number(tree, "kl_mean") == 0 && number(tree, "kl_max") == 0);
-    assert_true(number(tree, "top1_agreement") == 1);
-    assert_true(number(tree, "ppl") > 1 && number(tree, "ppl") == number(tree, "reference_ppl"));
-    assert_true(number(tree, "ppl_error") > 0);
+    assert_int_equal(form_number(tree, "windows"), 5);
+    assert_int_equal(form_number(tree, "tokens"), 5 * 31); /* context/2 + 1 .. context - 1 */
+    assert_true(form_number(tree, "kl_mean") == 0 && form_number(tree, "kl_max") == 0);
+    assert_true(form_number(tree, "top1_agreement") == 1);
+    assert_true(form_number(tree, "ppl") > 1 &&
+                form_number(tree, "ppl") == form_number(tree, "reference_ppl"));
+    assert_true(form_number(tree, "ppl_error") > 0);
     cJSON_Delete(tree);
 }
 
 static void different_models_diverge(void **state) {
     (void)state;
     cJSON *tree = quality(GOLDEN "/models/llama", GOLDEN "/models/embedding-gqa1", text_file());
-    assert_true(number(tree, "kl_mean") > 0.01 && number(tree, "kl_mean_error") > 0);
-    assert_true(number(tree, "kl_median") <= number(tree, "kl_p99"));
-    assert_true(number(tree, "kl_p99") <= number(tree, "kl_max"));
-    assert_true(number(tree, "top1_agreement") < 1);
+    assert_true(form_number(tree, "kl_mean") > 0.01 && form_number(tree, "kl_mean_error") > 0);
+    assert_true(form_number(tree, "kl_median") <= form_number(tree, "kl_p99"));
+    assert_true(form_number(tree, "kl_p99") <= form_number(tree, "kl_max"));
+    assert_true(form_number(tree, "top1_agreement") < 1);
     cJSON_Delete(tree);
 }
 

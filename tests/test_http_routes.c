@@ -102,7 +102,6 @@ static void hostile_paths_reach_no_handler(void **state) {
         {"/patients/canary%4", 400},
         {"/patients/%zzcanary", 400},
         {"/patients/%4gcanary", 400},
-        {"/patients/% 41", 400},
         {"/patients/%-1canary", 400},
         {"/patients/canary%00", 400},
         {"/patients/%00", 400},
@@ -140,11 +139,9 @@ static void hostile_paths_reach_no_handler(void **state) {
     start(&app);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         test_reply reply = test_request(&app.client, "GET", cases[i].path, NULL, NULL);
-        if (reply.status != cases[i].status && !(reply.status == 400 && !reply.json))
+        if (reply.status != cases[i].status)
             fail_msg("%s: %d", cases[i].path, reply.status);
-        if (reply.json) /* a blank in the path may be the library's to refuse */
-            check_error(&reply, cases[i].status, cases[i].status == 400 ? "bad_path" : "not_found",
-                        "");
+        check_error(&reply, cases[i].status, cases[i].status == 400 ? "bad_path" : "not_found", "");
         test_reply_free(&reply);
     }
     test_app_stop(&app);

@@ -435,6 +435,28 @@ static void clients_that_leave_at_any_moment_free_everything(void **state) {
     test_app_stop(&app);
 }
 
+/* It still reads, but has said that nothing more will come; as with other answers it is not waited
+ * for, and the writer learns it without asking. */
+static void a_half_closed_client_counts_as_gone(void **state) {
+    test_app app;
+    pthread_t thread;
+    (void)state;
+    start(&app, 0, 0);
+    int fd = send_request(&app, GET_HOLD);
+    assert_int_equal(pthread_create(&thread, NULL, write_until_refused, test_app_take(&app)), 0);
+    test_reply reply = test_receive_head(fd);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    bool whole;
+    while (test_receive_chunk(fd, &reply.body, &whole))
+        cp_strbuf_clear(&reply.body);
+    assert_false(whole);
+    pthread_join(thread, NULL);
+    test_app_await_done(&app, 1, CP_HTTP_CLIENT_GONE);
+    test_reply_free(&reply);
+    test_disconnect(fd);
+    test_app_stop(&app);
+}
+
 static void a_write_without_memory_cuts_the_stream(void **state) {
     test_app app;
     (void)state;
@@ -569,6 +591,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_client_that_waits_for_us_has_all_the_time),
     cmocka_unit_test(a_client_that_leaves_is_noticed_in_every_state),
     cmocka_unit_test(clients_that_leave_at_any_moment_free_everything),
+    cmocka_unit_test(a_half_closed_client_counts_as_gone),
     cmocka_unit_test(a_write_without_memory_cuts_the_stream),
     cmocka_unit_test(only_silent_event_streams_are_pinged),
     cmocka_unit_test(an_error_in_a_stream_is_an_event),
