@@ -54,8 +54,8 @@ static void a_triage_has_every_field(void **state) {
     assert_true(acuity->valueint <= 2);
     assert_true(cJSON_GetArraySize(cJSON_GetObjectItem(reply.json, "red_flags")) > 0);
     assert_int_equal(cJSON_GetObjectItem(reply.json, "seed")->valueint, 42);
-    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(reply.json, "usage")), 3);
-    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(reply.json, "timings")), 6);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(reply.json, "usage")), 6);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(reply.json, "timings")), 9);
     test_reply_free(&reply);
 
     reply = test_triage(&server, COUGH); /* no rule fires: the mock's level */
