@@ -98,6 +98,9 @@ static cp_status create(const keys_args *args, cp_access_keys *keys, cp_error *e
     if (status == CP_OK) {
         fprintf(stderr, "carepath keys: this is shown once; keep it as you would a password\n");
         show_secret(args, text);
+        if (fflush(stdout) != 0)
+            status = cp_error_set(err, CP_ERR_IO, "key %s is made but cannot be shown: revoke it",
+                                  args->id);
     }
     cp_wipe(text, sizeof text);
     return status;

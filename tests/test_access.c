@@ -106,6 +106,11 @@ static void a_key_is_known_by_its_secret_alone(void **state) {
         assert_false(cp_key_matches(&key, secret));
         secret[bit / 8] ^= (unsigned char)(1u << bit % 8);
     }
+    for (size_t i = 0; i < CP_SHA256_BYTES; i++) { /* every byte of the hash counts */
+        key.hash.bytes[i] ^= 1;
+        assert_false(cp_key_matches(&key, secret));
+        key.hash.bytes[i] ^= 1;
+    }
     /* The hash is of salt and secret, by the definition in access_keys.h. */
     unsigned char both[CP_KEY_SALT_BYTES + CP_KEY_SECRET_BYTES];
     cp_sha256 hash;

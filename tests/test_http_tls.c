@@ -110,6 +110,16 @@ static void a_triage_is_answered_over_tls(void **state) {
             strstr(cp_strbuf_text(&run.out), "Strict-Transport-Security: max-age=31536000"));
         test_run_free(&run);
     }
+    /* In pieces: the connection is suspended and resumed between them. */
+    const char *const stream[] = {"--no-buffer", "--json",
+                                  "{\"model\":\"mock\",\"stream\":true,\"messages\":[{\"role\":"
+                                  "\"user\",\"content\":\"hi\"}]}",
+                                  NULL};
+    test_run pieces = curl(&server, &files, "/v1/chat/completions", stream);
+    assert_int_equal(pieces.exit_code, 0);
+    assert_non_null(strstr(cp_strbuf_text(&pieces.out), "text/event-stream"));
+    assert_non_null(strstr(cp_strbuf_text(&pieces.out), "data: [DONE]"));
+    test_run_free(&pieces);
     /* An answer much larger than a TLS record, in one go. */
     test_run run = curl(&server, &files, "/metrics", NULL);
     assert_int_equal(run.exit_code, 0);

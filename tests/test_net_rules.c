@@ -232,13 +232,18 @@ static void an_origin_is_allowed_as_it_is_written(void **state) {
 
 /* ---- rules at start -------------------------------------------------------------------------- */
 
-static const cp_settings quiet = {.llm_mode = "mock",
-                                  .host = "127.0.0.1",
-                                  .api_keys_file = "",
-                                  .secret_key = "",
-                                  .secret_key_file = "",
-                                  .tls_cert_file = "",
-                                  .tls_key_file = ""};
+static char *no_environment(const char *name) {
+    (void)name;
+    return NULL;
+}
+
+/* The defaults. */
+static cp_settings quiet(void) {
+    cp_settings s;
+    cp_error err;
+    assert_cp_ok(cp_settings_from_env(&s, no_environment, &err));
+    return s;
+}
 
 static void check_rule(const cp_settings *s, const char *sentence) {
     cp_error err = {0};
@@ -277,7 +282,7 @@ static void settings_that_are_wrong_together_are_refused(void **state) {
         "0.0.0.0",         "::", "192.0.2.1", "example.org", "localhost.example.org", "127.1",
         "::ffff:192.0.2.1"};
     (void)state;
-    cp_settings s = quiet;
+    cp_settings s = quiet();
     for (size_t i = 0; i < CP_COUNT_OF(local); i++) {
         s.host = local[i];
         check_rule(&s, NULL);
@@ -289,7 +294,7 @@ static void settings_that_are_wrong_together_are_refused(void **state) {
         s.api_keys_file = "keys.json";
         check_rule(&s, NULL);
     }
-    s = quiet;
+    s = quiet();
     s.tls_cert_file = "c.pem";
     check_rule(&s, "TLS_CERT_FILE is set without TLS_KEY_FILE");
     s.tls_key_file = "k.pem";
@@ -297,12 +302,14 @@ static void settings_that_are_wrong_together_are_refused(void **state) {
     s.tls_cert_file = "";
     check_rule(&s, "TLS_KEY_FILE is set without TLS_CERT_FILE");
 
-    s = quiet;
+    s = quiet();
     s.app_env = CP_ENV_PRODUCTION;
     check_rule(&s, "set API_KEYS_FILE");
     s.api_keys_file = "keys.json";
     check_rule(&s, "set SECRET_KEY");
     s.secret_key_file = "secret";
+    check_rule(&s, "set AUDIT_FILE");
+    s.audit_file = "off";
     check_rule(&s, "set LLM_MODE");
     s.llm_mode = "qwen";
     check_rule(&s, NULL);
@@ -332,7 +339,7 @@ static void a_secret_comes_from_one_place_and_is_long_enough(void **state) {
     };
     cp_error err;
     cp_secret secret;
-    cp_settings s = quiet;
+    cp_settings s = quiet();
     char path[400];
     (void)state;
     assert_cp_ok(cp_secret_load(&s, &secret, &err));
