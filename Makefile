@@ -15,9 +15,11 @@ ARCH  := $(shell uname -m)
 
 # What a newcomer needs, by Debian's and Ubuntu's names (the same on both).
 DEB_PACKAGES := gcc make pkg-config libmicrohttpd-dev libcjson-dev libopenblas-pthread-dev \
-                libutf8proc-dev libpcre2-dev libxxhash-dev libssl-dev libcurl4-openssl-dev libcmocka-dev curl \
-                ca-certificates
-PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash libcrypto libcurl openblas
+                libutf8proc-dev libpcre2-dev libxxhash-dev libssl-dev libcurl4-openssl-dev libmongoc-dev libcmocka-dev \
+                curl ca-certificates
+# The MongoDB driver's second generation has another name.
+MONGOC := $(if $(shell pkg-config --exists mongoc2 && echo yes),mongoc2,libmongoc-1.0)
+PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash libcrypto libcurl $(MONGOC) openblas
 
 # ---- what is built ---------------------------------------------------------------------------------
 FOLDERS ?= base tokenizer engine engine/kernels llm convert bench server

@@ -29,6 +29,8 @@ static const command commands[] = {
     {"audit", "check the audit log, show a record", cmd_audit},
     {"replay", "run an audited answer again and compare the bytes", cmd_replay},
     {"eval", "score the triage of the vignettes", cmd_eval},
+    {"load-data", "put patients into MongoDB", cmd_load_data},
+    {"lookup", "ask the patient store", cmd_lookup},
     {"doctor", "what this machine offers and a model needs", cmd_doctor},
 };
 

@@ -15,7 +15,8 @@
 #define PREFIX     "cpk_"
 #define SOURCE_CAP 256
 
-static const char *const scope_names[] = {"triage", "chat", "patients:read", "admin", "metrics"};
+static const char *const scope_names[] = {"triage", "chat",    "patients:read",
+                                          "admin",  "metrics", "patients:write"};
 
 const char *cp_scope_name(unsigned scope) {
     for (size_t i = 0; i < CP_COUNT_OF(scope_names); i++)
@@ -35,8 +36,8 @@ static cp_status add_scope(cp_str name, unsigned *set, cp_error *err) {
         return CP_OK;
     }
     return cp_error_set(err, CP_ERR_FORMAT,
-                        "scopes has \"%.*s\", expected triage, chat, patients:read, admin or "
-                        "metrics",
+                        "scopes has \"%.*s\", expected triage, chat, patients:read, "
+                        "patients:write, admin or metrics",
                         (int)(name.n < 40 ? name.n : 40), name.data);
 }
 

@@ -33,9 +33,10 @@ typedef enum cp_scope {
     CP_SCOPE_PATIENTS_READ = 4,
     CP_SCOPE_ADMIN = 8,
     CP_SCOPE_METRICS = 16,
-    CP_SCOPE_OPEN = 32, /* of a route: no key is needed. No key has it */
+    CP_SCOPE_PATIENTS_WRITE = 32,
+    CP_SCOPE_OPEN = 64, /* of a route: no key is needed. No key has it */
 } cp_scope;
-#define CP_SCOPES_ALL 31u
+#define CP_SCOPES_ALL 63u
 
 /* "patients:read"; NULL for what is no single scope. */
 const char *cp_scope_name(unsigned scope);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/admission.h"
+#include "server/patients_api.h"
 
 #define PING_INTERVAL_S   10
 #define V1_MAX_BODY_BYTES ((size_t)1 << 20)
@@ -23,6 +24,26 @@ static const char *state_word(const cp_inference *inference) {
 static void handle_triage(void *app, cp_http_request *request) {
     cp_api *api = app;
     cp_triage_handle(api->triage, request);
+}
+
+static void handle_record(void *app, cp_http_request *request) {
+    cp_patients_handle_record(((cp_api *)app)->patients, request);
+}
+
+static void handle_summary(void *app, cp_http_request *request) {
+    cp_patients_handle_summary(((cp_api *)app)->patients, request);
+}
+
+static void handle_encounters(void *app, cp_http_request *request) {
+    cp_patients_handle_encounters(((cp_api *)app)->patients, request);
+}
+
+static void handle_documents(void *app, cp_http_request *request) {
+    cp_patients_handle_documents(((cp_api *)app)->patients, request);
+}
+
+static void handle_import(void *app, cp_http_request *request) {
+    cp_patients_handle_import(((cp_api *)app)->patients, request);
 }
 
 static void handle_chat(void *app, cp_http_request *request) {
@@ -115,10 +136,22 @@ static void on_done(void *app, const cp_http_request *request, double ms) {
 static void on_tick(void *app) {
     cp_api *api = app;
     cp_access_tick(api->access);
+    cp_patients_tick(api->patients);
 }
 
 static const cp_http_route routes[] = {
     {.path = "/triage", .is_post = true, .handle = handle_triage, .scope = CP_SCOPE_TRIAGE},
+    {.path = "/patients/{}", .handle = handle_record, .scope = CP_SCOPE_PATIENTS_READ},
+    {.path = "/patients/{}/summary", .handle = handle_summary, .scope = CP_SCOPE_PATIENTS_READ},
+    {.path = "/patients/{}/encounters",
+     .handle = handle_encounters,
+     .scope = CP_SCOPE_PATIENTS_READ},
+    {.path = "/patients/{}/documents", .handle = handle_documents, .scope = CP_SCOPE_PATIENTS_READ},
+    {.path = "/patients/$import",
+     .is_post = true,
+     .handle = handle_import,
+     .max_body_bytes = CP_IMPORT_MAX_BYTES,
+     .scope = CP_SCOPE_PATIENTS_WRITE},
     {.path = "/v1/chat/completions",
      .is_post = true,
      .handle = handle_chat,

@@ -1,5 +1,6 @@
-/* The routes: /triage, /health, /ready, /metrics, and what is noted of every request (access line,
- * metrics). The probes answer in the HTTP thread from a few atomics, whatever the model does. */
+/* The routes: /triage, /patients, /health, /ready, /metrics, and what is noted of every request
+ * (access line, metrics). The probes answer in the HTTP thread from a few atomics, whatever the
+ * model does. */
 #ifndef CP_SERVER_API_H
 #define CP_SERVER_API_H
 
@@ -14,6 +15,7 @@
 typedef struct cp_api {
     const cp_settings *settings;
     cp_inference *inference;
+    cp_patients *patients;
     cp_triage *triage;
     cp_openai *openai;
     atomic_bool draining;

@@ -191,7 +191,7 @@ int cmd_keys(int argc, char **argv) {
         {"id", CP_ARG_TEXT, &a.id, "NAME", "Name of the key: a-z, 0-9, -; it is shown and logged",
          0, 0, false},
         {"scopes", CP_ARG_TEXT, &a.scopes, "A,B",
-         "create: of triage, chat, patients:read, admin, metrics", 0, 0, false},
+         "create: of triage, chat, patients:read, patients:write, admin, metrics", 0, 0, false},
         {"rate-per-minute", CP_ARG_INT, &a.rate_per_minute, "N",
          "create: requests a minute (default 60; 0 is no limit)", 0, CP_RATE_MAX, false},
         {"burst", CP_ARG_INT, &a.burst, "N", "create: requests at once (default 20)", 1,

@@ -29,6 +29,7 @@ typedef struct serving {
     cp_metrics *metrics;
     cp_access *access;
     cp_inference *inference;
+    cp_patients *patients;
     cp_openai *openai;
     cp_triage *triage;
     cp_http_server *http;
@@ -114,13 +115,17 @@ static cp_status start(serving *s, cp_error *err) {
     if (status == CP_OK)
         status = cp_inference_create(&s->settings, &s->inference, err);
     if (status == CP_OK)
-        status = cp_triage_create(&s->settings, s->metrics, s->inference, &s->triage, err);
+        status = cp_patients_open(&s->settings, &s->patients, err);
+    if (status == CP_OK)
+        status =
+            cp_triage_create(&s->settings, s->metrics, s->inference, s->patients, &s->triage, err);
     if (status == CP_OK)
         status = cp_openai_create(&s->settings, s->inference, &s->openai, err);
     if (status != CP_OK)
         return status;
     s->api.settings = &s->settings;
     s->api.inference = s->inference;
+    s->api.patients = s->patients;
     s->api.openai = s->openai;
     s->api.triage = s->triage;
     s->api.metrics = s->metrics;
@@ -138,8 +143,12 @@ static void greet(const serving *s) {
     printf("listening on %s://%s\n", scheme, address);
     if (s->access)
         printf("%zu API keys\n", cp_access_n_keys(s->access));
-    printf("%zu patients, %zu safety rules\n", cp_triage_n_patients(s->triage),
-           cp_triage_n_rules(s->triage));
+    cp_patient_store *store = cp_patients_store(s->patients);
+    size_t n_patients = store->count(store);
+    if (n_patients == CP_COUNT_UNKNOWN)
+        printf("patients from %s, %zu safety rules\n", store->kind, cp_triage_n_rules(s->triage));
+    else
+        printf("%zu patients, %zu safety rules\n", n_patients, cp_triage_n_rules(s->triage));
     if (cp_inference_is_mock(s->inference))
         printf("LLM_MODE=mock: answers come from a template, no model\n");
     else
@@ -211,6 +220,7 @@ static int run(serving *s) {
         cp_log(CP_LOG_ERROR, "the model does not stop");
         leave(CP_EXIT_FAILED);
     }
+    cp_patients_stop(s->patients);
     cp_http_server_stop(s->http);
     s->http = NULL;
     if (asked && cp_inference_get_state(s->inference) == CP_INFERENCE_LOADING)
@@ -242,6 +252,7 @@ int cmd_serve(int argc, char **argv) {
     cp_inference_free(s.inference);
     cp_openai_free(s.openai);
     cp_triage_free(s.triage);
+    cp_patients_close(s.patients);
     cp_metrics_free(s.metrics);
     cp_access_close(s.access);
     cp_secret_wipe(&s.secret);

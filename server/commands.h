@@ -9,6 +9,12 @@ int cmd_serve(int argc, char **argv);
 /* `carepath eval`: 1 also when the rules do not pass. */
 int cmd_eval(int argc, char **argv);
 
+/* `carepath load-data`: a folder of patients into MongoDB. */
+int cmd_load_data(int argc, char **argv);
+
+/* `carepath lookup`: asks the patient store. */
+int cmd_lookup(int argc, char **argv);
+
 /* `carepath keys`: makes, lists and revokes API keys. */
 int cmd_keys(int argc, char **argv);
 

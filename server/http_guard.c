@@ -58,7 +58,8 @@ bool cp_http_parse_length(const char *text, uint64_t *out) {
 
 bool cp_http_is_json(const char *content_type) {
     size_t n = strcspn(content_type, "; \t");
-    return n == 16 && strncasecmp(content_type, "application/json", n) == 0;
+    return (n == 16 && strncasecmp(content_type, "application/json", n) == 0) ||
+           (n == 21 && strncasecmp(content_type, "application/fhir+json", n) == 0);
 }
 
 static void read_length(walk *w, const char *value) {

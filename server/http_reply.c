@@ -63,19 +63,23 @@ const char *cp_http_reason(int status) {
     }
 }
 
+void cp_api_error_put(cp_json_writer *w, const cp_api_error *error, const char *request_id) {
+    cp_json_key(w, "error");
+    cp_json_open_object(w);
+    cp_json_member_text(w, "type", error_type(error->status));
+    cp_json_member_text(w, "code", error->code);
+    cp_json_member_text(w, "message", error->message);
+    cp_json_member_text(w, "param", error->param);
+    cp_json_member_text(w, "request_id", request_id);
+    cp_json_close_object(w);
+}
+
 void cp_api_error_append(cp_strbuf *out, const cp_api_error *error, const char *trace_id,
                          const char *request_id) {
     cp_json_writer w;
     cp_json_writer_init(&w, out);
     cp_json_open_object(&w);
-    cp_json_key(&w, "error");
-    cp_json_open_object(&w);
-    cp_json_member_text(&w, "type", error_type(error->status));
-    cp_json_member_text(&w, "code", error->code);
-    cp_json_member_text(&w, "message", error->message);
-    cp_json_member_text(&w, "param", error->param);
-    cp_json_member_text(&w, "request_id", request_id);
-    cp_json_close_object(&w);
+    cp_api_error_put(&w, error, request_id);
     cp_json_member_text(&w, "trace_id", trace_id);
     cp_json_close_object(&w);
     cp_strbuf_putc(out, '\n');

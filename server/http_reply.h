@@ -5,7 +5,7 @@
 #ifndef CP_SERVER_HTTP_REPLY_H
 #define CP_SERVER_HTTP_REPLY_H
 
-#include "base/strbuf.h"
+#include "base/json_writer.h"
 
 #include <stdbool.h>
 
@@ -38,6 +38,8 @@ extern const cp_api_error cp_api_no_memory, cp_api_draining, cp_api_loading, cp_
 /* Replaces what the reply held. Without memory the body is empty and the status stands. */
 void cp_http_reply_error(cp_http_reply *reply, const cp_api_error *error, const char *trace_id,
                          const char *request_id);
+/* The member "error" of an object that is being written. */
+void cp_api_error_put(cp_json_writer *w, const cp_api_error *error, const char *request_id);
 /* The body alone. */
 void cp_api_error_append(cp_strbuf *out, const cp_api_error *error, const char *trace_id,
                          const char *request_id);

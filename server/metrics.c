@@ -9,19 +9,29 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const routes[] = {"/triage",         "/v1/chat/completions",
-                                     "/v1/completions", "/v1/embeddings",
-                                     "/v1/models",      "/v1/models/{}",
-                                     "/health",         "/ready",
-                                     "/metrics",        "other"};
+static const char *const routes[] = {"/triage",
+                                     "/v1/chat/completions",
+                                     "/v1/completions",
+                                     "/v1/embeddings",
+                                     "/v1/models",
+                                     "/v1/models/{}",
+                                     "/patients/{}",
+                                     "/patients/{}/summary",
+                                     "/patients/{}/encounters",
+                                     "/patients/{}/documents",
+                                     "/patients/$import",
+                                     "/health",
+                                     "/ready",
+                                     "/metrics",
+                                     "other"};
 static const char *const methods[] = {"GET", "HEAD", "POST", "other"};
-static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 413, 414, 415,
+static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415,
                                417, 422, 429, 431, 499, 500, 501, 503, 504, 505, 0 /* other */};
 static const char *const refusals[] = {"missing_key",   "invalid_key",  "expired_key",
                                        "missing_scope", "rate_limited", "quota_exceeded",
                                        "local_only",    "other"};
-static const char *const degraded[] = {"loading",  "queue_full", "deadline", "cut_off",
-                                       "too_long", "shutdown",   "broken",   "other"};
+static const char *const degraded[] = {"loading",  "queue_full", "deadline",  "cut_off", "too_long",
+                                       "shutdown", "broken",     "no_record", "other"};
 #define N_DEGRADED CP_COUNT_OF(degraded)
 #define N_REFUSALS CP_COUNT_OF(refusals)
 #define N_ROUTES   CP_COUNT_OF(routes)

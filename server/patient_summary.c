@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_ENCOUNTERS  5
-#define MAX_DOCUMENTS   10
-#define OLDEST_TOLD_AGE 89 /* HIPAA Safe Harbor: older ages are one group */
-#define TERM_DAYS       280
-#define OVERDUE_DAYS    21 /* later than this after the due date the pregnancy is over */
-#define LEFT_OUT_BYTES  32 /* room kept for "(N more not shown)" */
-#define ENTRY_MAX_BYTES 2048
+#define MAX_ENCOUNTERS   5
+#define MAX_DOCUMENTS    10
+#define MAX_OBSERVATIONS 12
+#define OLDEST_TOLD_AGE  89 /* HIPAA Safe Harbor: older ages are one group */
+#define TERM_DAYS        280
+#define OVERDUE_DAYS     21 /* later than this after the due date the pregnancy is over */
+#define LEFT_OUT_BYTES   32 /* room kept for "(N more not shown)" */
+#define ENTRY_MAX_BYTES  2048
 
 /* ---- dates ------------------------------------------------------------------------------ */
 
@@ -187,6 +188,17 @@ static bool write_allergy(const cJSON *item, cp_strbuf *entry) {
     return substance != NULL;
 }
 
+static bool write_observation(const cJSON *item, cp_strbuf *entry) {
+    const char *name = text_of(item, "name"), *value = text_of(item, "value");
+    if (!name || !value)
+        return false;
+    append_clean(entry, name);
+    cp_strbuf_putc(entry, ' ');
+    append_clean(entry, value);
+    append_note(entry, text_of(item, "date"));
+    return true;
+}
+
 static bool write_encounter(const cJSON *item, cp_strbuf *entry) {
     const char *date = text_of(item, "date"), *reason = text_of(item, "reason");
     const char *assessment = text_of(item, "assessment");
@@ -305,6 +317,9 @@ void cp_patient_summary_append(const cp_patient_record *record, const char *toda
         if (cJSON_IsArray(list))
             add_list(&s, list, lists[i].write);
     }
+    section measured = begin_section(out, limit, "Observations: ", "; ");
+    add_newest(&measured, cp_json_member(patient, "observations"), MAX_OBSERVATIONS,
+               write_observation);
     section visits = begin_section(out, limit, "Recent encounters:\n- ", "\n- ");
     add_newest(&visits, record->encounters, MAX_ENCOUNTERS, write_encounter);
     section documents = begin_section(out, limit, "Documents:\n- ", "\n- ");

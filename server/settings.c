@@ -72,6 +72,19 @@ static const cp_setting table[] = {
            "Threads of the engine; 0 is one a processor"),
     TEXT("DATA_DIR", "data-dir", data_dir, "data",
          "Folder with synthetic/ (patients) and triage/ (rules)"),
+    CHOICE("PATIENT_STORE", "patient-store", patient_store, "jsonl", "jsonl|mongo|http",
+           "Where patients are: files in DATA_DIR, a MongoDB server, a db-api"),
+    SECRET("MONGO_URI", mongo_uri,
+           "Connection string of the MongoDB server (mongodb://..., with its TLS options)"),
+    TEXT("MONGO_DATABASE", "mongo-database", mongo_database, "carepath",
+         "Database on the MongoDB server"),
+    TEXT("DB_API_BASE_URL", "db-api-base-url", db_api_base_url, "http://127.0.0.1:8001",
+         "The db-api, which answers GET /patients/MRN below this"),
+    SECRET("DB_API_KEY", db_api_key, "Sent to the db-api as a bearer token"),
+    NUMBER("STORE_TIMEOUT_MS", "store-timeout-ms", store_timeout_ms, "2000", 10, 60000,
+           "Milliseconds a MongoDB server or db-api has to answer; then the record is missing"),
+    NUMBER("STORE_CONNECTIONS", "store-connections", store_connections, "4", 1, 64,
+           "Most questions that are put to it at once"),
     NUMBER("CONTEXT_TOKENS", "context-tokens", context_tokens, "4096", 64, 262144,
            "Most tokens of prompt and answer together"),
     CHOICE(
@@ -222,9 +235,11 @@ cp_args_result cp_settings_read(cp_settings *out, int argc, char **argv, cp_gete
                             .help = "Print this table as Markdown and stop"};
     const cp_command_line line = {
         .usage = "carepath serve [--llm-mode mock|NAME|PATH] [--port N] [...]",
-        .summary = "Answers POST /triage, GET /health, /ready and /metrics over HTTP. Each setting "
-                   "is read from its\nflag, else from the environment variable in brackets, else "
-                   "from the default behind it. SECRET_KEY is read from the environment only.",
+        .summary =
+            "Answers POST /triage, GET /health, /ready and /metrics over HTTP. Each setting "
+            "is read from its\nflag, else from the environment variable in brackets, else "
+            "from the default behind it. SECRET_KEY, MONGO_URI and DB_API_KEY are read\nfrom the "
+            "environment only.",
         .args = args,
         .n_args = n_args + 1,
     };

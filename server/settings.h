@@ -17,6 +17,8 @@
 
 typedef enum cp_app_env { CP_ENV_DEVELOPMENT, CP_ENV_STAGING, CP_ENV_PRODUCTION } cp_app_env;
 
+typedef enum cp_store_kind { CP_STORE_JSONL, CP_STORE_MONGO, CP_STORE_HTTP } cp_store_kind;
+
 typedef struct cp_settings {
     const char *llm_mode, *model_cache_dir, *data_dir, *host;
     /* "" where there is none */
@@ -24,6 +26,9 @@ typedef struct cp_settings {
     const char *api_keys_file, *secret_key, *secret_key_file;
     const char *audit_file;
     const char *tls_cert_file, *tls_key_file, *trusted_proxies, *cors_origins;
+    const char *mongo_uri, *mongo_database, *db_api_base_url, *db_api_key;
+    int64_t patient_store; /* cp_store_kind */
+    int64_t store_timeout_ms, store_connections;
     int64_t app_env;               /* cp_app_env */
     int64_t log_level, log_format; /* cp_log_level, cp_log_format */
     int64_t kv_cache;              /* cp_kv: the words stand in its order */

@@ -1,25 +1,36 @@
-/* The embedded store: five JSON Lines files, read and checked once, then only read.
+/* The embedded store: five JSON Lines files, read and checked once, then only read; and beside them
+ * a journal of what was imported.
  *
  * Each file stays in memory as its text; an index entry points at one line, and get() parses the
  * few lines of one patient. Trees would take about ten times the memory of the text and would have
  * to be copied on every get anyway, because the caller owns the record. The index is sorted
  * (patients by MRN; other rows by patient, date and place in the file), so a lookup is a binary
- * search and "oldest first" costs nothing. After open nothing changes: any number of threads may
- * call get. */
+ * search and "oldest first" costs nothing.
+ *
+ * A change is appended to imports.jsonl and synced before it counts; the record that it makes is
+ * kept whole, as text, in `changed`, which goes before the files. Opening the store applies the
+ * journal again. A last line without its line end was never acknowledged and is cut off. Any number
+ * of threads: the files need no lock; `changed` has one that nobody holds while the disk works;
+ * changes take turns. */
 #include "server/patient_store.h"
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_LINE_BYTES ((size_t)1 << 20)
 #define MAX_FILE_BYTES ((size_t)1 << 30)
-#define MRN_CAP        33
 #define DATE_CAP       11 /* "YYYY-MM-DD" and a NUL */
 #define SOURCE_CAP     (CP_PATH_CAP + 32)
+#define JOURNAL_NAME   "imports.jsonl"
 
 enum { PATIENTS, ENCOUNTERS, CLAIMS, DOCUMENTS, CHAT_LOGS, N_FILES };
 static const char *const file_names[N_FILES] = {
@@ -34,9 +45,15 @@ typedef struct row {
 } row;
 
 typedef struct patient_row {
-    char mrn[MRN_CAP];
+    char mrn[CP_MRN_CAP];
     uint32_t offset, n_bytes, line;
 } patient_row;
+
+typedef struct changed_row {
+    char mrn[CP_MRN_CAP];
+    char *text; /* the whole record as JSON */
+    size_t n_bytes;
+} changed_row;
 
 typedef struct table {
     cp_strbuf text;
@@ -49,6 +66,13 @@ typedef struct jsonl_store {
     table tables[N_FILES]; /* tables[PATIENTS] has text only */
     patient_row *patients;
     size_t n_patients, patients_cap;
+    pthread_mutex_t turn;  /* of who changes; the only one to write what follows */
+    pthread_rwlock_t lock; /* of `changed` and its numbers */
+    changed_row *changed;  /* [n_changed], sorted by mrn */
+    size_t n_changed, changed_cap;
+    size_t n_new; /* of them in no file */
+    int journal;  /* -1 until the first change */
+    char dir[CP_PATH_CAP], journal_path[CP_PATH_CAP];
 } jsonl_store;
 
 /* ---- looking up ------------------------------------------------------------------------- */
@@ -98,44 +122,12 @@ typedef struct line_at {
     uint32_t offset, n_bytes, line;
 } line_at;
 
-static bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
-static bool is_date(const char *text) {
-    static const char shape[] = "dddd-dd-dd";
-    if (strlen(text) != sizeof shape - 1)
-        return false;
-    for (size_t i = 0; shape[i]; i++)
-        if (shape[i] == 'd' ? !is_digit(text[i]) : text[i] != '-')
-            return false;
-    return true;
-}
-
-/* A required string; the sentence of a failure never shows its value. */
-static cp_status required_string(const line_at *at, const cJSON *tree, const char *key,
-                                 const char **out, cp_error *err) {
-    cp_status status = cp_json_get_string(tree, at->source, key, out, err);
-    return status == CP_ERR_NOT_FOUND
-               ? cp_error_set(err, CP_ERR_FORMAT, "%s: %s is missing", at->source, key)
-               : status;
-}
-
-static cp_status read_mrn(const line_at *at, const cJSON *tree, const char **out, cp_error *err) {
-    cp_status status = required_string(at, tree, "mrn", out, err);
-    if (status == CP_OK && !cp_mrn_is_valid(*out))
-        status =
-            cp_error_set(err, CP_ERR_FORMAT,
-                         "%s: mrn is not 1 to 32 letters, digits, '.', '_' or '-'", at->source);
-    return status;
-}
-
 static cp_status add_patient(const line_at *at, const cJSON *tree, cp_error *err) {
     jsonl_store *store = at->store;
-    const char *mrn;
-    cp_status status = read_mrn(at, tree, &mrn, err);
+    cp_status status = cp_record_check_patient(at->source, tree, NULL, err);
     if (status != CP_OK)
         return status;
+    const char *mrn = cp_json_member(tree, "mrn")->valuestring;
     if (!cp_grow((void **)&store->patients, &store->patients_cap, store->n_patients + 1,
                  sizeof *store->patients))
         return cp_error_no_memory(err, "index of patients");
@@ -145,32 +137,13 @@ static cp_status add_patient(const line_at *at, const cJSON *tree, cp_error *err
     return CP_OK;
 }
 
-/* A document can be cited, so it needs something to be cited by and something to cite. */
-static cp_status check_document(const line_at *at, const cJSON *tree, cp_error *err) {
-    static const char *const keys[] = {"id", "title", "text"};
-    for (size_t i = 0; i < CP_COUNT_OF(keys); i++) {
-        const char *value;
-        cp_status status = required_string(at, tree, keys[i], &value, err);
-        if (status != CP_OK)
-            return status;
-        if (!value[0])
-            return cp_error_set(err, CP_ERR_FORMAT, "%s: %s is empty", at->source, keys[i]);
-    }
-    return CP_OK;
-}
-
-static cp_status add_row(const line_at *at, const cJSON *tree, cp_error *err) {
+static cp_status add_row(const line_at *at, cJSON *tree, cp_error *err) {
     table *t = &at->store->tables[at->file];
-    const char *mrn, *date;
-    cp_status status = read_mrn(at, tree, &mrn, err);
-    if (status == CP_OK)
-        status = required_string(at, tree, "date", &date, err);
-    if (status == CP_OK && at->file == DOCUMENTS)
-        status = check_document(at, tree, err);
+    cp_status status = cp_record_check_row(at->source, at->file - ENCOUNTERS, tree, NULL, err);
     if (status != CP_OK)
         return status;
-    if (!is_date(date))
-        return cp_error_set(err, CP_ERR_FORMAT, "%s: date is not YYYY-MM-DD", at->source);
+    const char *mrn = cp_json_member(tree, "mrn")->valuestring;
+    const char *date = cp_json_member(tree, "date")->valuestring;
     const patient_row *patient = find_patient(at->store, mrn);
     if (!patient)
         return cp_error_set(err, CP_ERR_FORMAT, "%s: mrn names no patient of %s", at->source,
@@ -194,8 +167,6 @@ static cp_status add_line(const line_at *at, const char *text, cp_error *err) {
         return cp_error_set(err, CP_ERR_FORMAT, "%s: empty line", at->source);
     cJSON *tree = NULL;
     cp_status status = cp_json_parse(at->source, text, at->n_bytes, &tree, err);
-    if (status == CP_OK && !cJSON_IsObject(tree))
-        status = cp_error_set(err, CP_ERR_FORMAT, "%s: not a JSON object", at->source);
     if (status == CP_OK)
         status = at->file == PATIENTS ? add_patient(at, tree, err) : add_row(at, tree, err);
     cJSON_Delete(tree);
@@ -251,11 +222,10 @@ static cp_status read_table(jsonl_store *store, const char *dir, unsigned file, 
     return status;
 }
 
-/* ---- the interface ---------------------------------------------------------------------- */
+/* ---- building a record ------------------------------------------------------------------ */
 
-static cp_status parse_rows(const table *t, uint32_t patient, cJSON **out, cp_error *err) {
-    cJSON *list = cJSON_CreateArray();
-    cp_status status = list ? CP_OK : cp_error_no_memory(err, "patient record");
+static cp_status parse_rows(const table *t, uint32_t patient, cJSON *list, cp_error *err) {
+    cp_status status = CP_OK;
     for (size_t i = first_row(t, patient);
          status == CP_OK && i < t->n && t->rows[i].patient == patient; i++) {
         cJSON *tree = NULL;
@@ -266,34 +236,23 @@ static cp_status parse_rows(const table *t, uint32_t patient, cJSON **out, cp_er
             status = cp_error_no_memory(err, "patient record");
         }
     }
-    *out = list;
     return status;
 }
 
+/* From the files. */
 static cp_status build_record(const jsonl_store *store, const patient_row *found,
-                              cp_patient_record *record, cp_error *err) {
+                              cp_patient_record **out, cp_error *err) {
     uint32_t patient = (uint32_t)(found - store->patients);
-    cJSON **lists[N_FILES] = {NULL, &record->encounters, &record->claims, &record->documents,
-                              &record->chat_logs};
+    cp_patient_record *record = cp_patient_record_create(found->mrn);
+    if (!record)
+        return cp_error_no_memory(err, "patient record");
+    cJSON_Delete(record->patient);
     cp_status status = cp_json_parse("patient record",
                                      cp_strbuf_text(&store->tables[PATIENTS].text) + found->offset,
                                      found->n_bytes, &record->patient, err);
     for (unsigned file = ENCOUNTERS; file < N_FILES && status == CP_OK; file++)
-        status = parse_rows(&store->tables[file], patient, lists[file], err);
-    return status;
-}
-
-static cp_status jsonl_get(cp_patient_store *base, const char *mrn, cp_patient_record **out,
-                           cp_error *err) {
-    const jsonl_store *store = (const jsonl_store *)base;
-    *out = NULL;
-    const patient_row *found = find_patient(store, mrn);
-    if (!found)
-        return cp_error_set(err, CP_ERR_NOT_FOUND, "no patient has this mrn");
-    cp_patient_record *record = calloc(1, sizeof *record);
-    if (!record)
-        return cp_error_no_memory(err, "patient record");
-    cp_status status = build_record(store, found, record, err);
+        status = parse_rows(&store->tables[file], patient,
+                            *cp_record_list(record, file - ENCOUNTERS), err);
     if (status == CP_OK)
         *out = record;
     else
@@ -301,8 +260,222 @@ static cp_status jsonl_get(cp_patient_store *base, const char *mrn, cp_patient_r
     return status;
 }
 
+/* Where in `changed` this patient is, or would be. */
+static size_t changed_place(const jsonl_store *store, const char *mrn) {
+    size_t lo = 0, hi = store->n_changed;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (strcmp(store->changed[mid].mrn, mrn) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static changed_row *find_changed(const jsonl_store *store, const char *mrn) {
+    size_t at = changed_place(store, mrn);
+    bool found = at < store->n_changed && strcmp(store->changed[at].mrn, mrn) == 0;
+    return found ? &store->changed[at] : NULL;
+}
+
+/* Under the lock, or by who has the turn. */
+static cp_status current_record(const jsonl_store *store, const char *mrn, cp_patient_record **out,
+                                cp_error *err) {
+    const patient_row *found = find_patient(store, mrn);
+    const changed_row *changed = cp_mrn_is_valid(mrn) ? find_changed(store, mrn) : NULL;
+    if (changed)
+        return cp_patient_record_parse("patient record", (cp_str){changed->text, changed->n_bytes},
+                                       mrn, out, err);
+    if (found)
+        return build_record(store, found, out, err);
+    return cp_error_set(err, CP_ERR_NOT_FOUND, "no patient has this mrn");
+}
+
+/* ---- changes ---------------------------------------------------------------------------- */
+
+/* The record as it will be after the change. */
+static cp_status changed_text(const jsonl_store *store, const cp_patient_change *change,
+                              cp_strbuf *out, cp_error *err) {
+    cp_patient_record *record = NULL;
+    cp_status status = current_record(store, change->mrn, &record, err);
+    if (status == CP_ERR_NOT_FOUND) {
+        record = cp_patient_record_create(change->mrn);
+        status = record ? CP_OK : cp_error_no_memory(err, "patient record");
+    }
+    if (status == CP_OK)
+        status = cp_patient_record_apply(record, change, err);
+    if (status == CP_OK)
+        status = cp_patient_record_append(record, out, err);
+    cp_patient_record_free(record);
+    return status;
+}
+
+/* Makes room for one more row; nothing is visible yet. */
+static cp_status reserve_changed(jsonl_store *store, cp_error *err) {
+    pthread_rwlock_wrlock(&store->lock);
+    bool fits = cp_grow((void **)&store->changed, &store->changed_cap, store->n_changed + 1,
+                        sizeof *store->changed);
+    pthread_rwlock_unlock(&store->lock);
+    return fits ? CP_OK : cp_error_no_memory(err, "index of changes");
+}
+
+/* Cannot fail: the row was reserved. Takes the text. */
+static void set_changed(jsonl_store *store, const char *mrn, cp_strbuf *text) {
+    pthread_rwlock_wrlock(&store->lock);
+    changed_row *slot = find_changed(store, mrn);
+    if (!slot) {
+        size_t at = changed_place(store, mrn);
+        slot = &store->changed[at];
+        memmove(slot + 1, slot, (store->n_changed - at) * sizeof *slot);
+        *slot = (changed_row){.text = NULL};
+        memcpy(slot->mrn, mrn, strlen(mrn) + 1);
+        store->n_changed++;
+        store->n_new += !find_patient(store, mrn);
+    }
+    free(slot->text);
+    slot->n_bytes = text->n;
+    slot->text = cp_strbuf_take(text);
+    pthread_rwlock_unlock(&store->lock);
+}
+
+static cp_status journal_fault(const jsonl_store *store, cp_error *err) {
+    return cp_error_set(err, CP_ERR_IO, "%s: %s", store->journal_path, strerror(errno));
+}
+
+static cp_status write_all(int fd, const char *bytes, size_t n) {
+    while (n > 0) {
+        ssize_t written = write(fd, bytes, n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return CP_ERR_IO;
+        bytes += written;
+        n -= (size_t)written;
+    }
+    return CP_OK;
+}
+
+/* The file's name is on the disk, too. */
+static cp_status open_journal(jsonl_store *store, cp_error *err) {
+    store->journal = open(store->journal_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int dir = store->journal < 0 ? -1 : open(store->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = dir >= 0 && fsync(dir) == 0;
+    cp_status status = synced ? CP_OK : journal_fault(store, err);
+    if (dir >= 0)
+        close(dir);
+    return status;
+}
+
+/* Whole and on the disk, or not there. */
+static cp_status append_journal(jsonl_store *store, const cp_strbuf *line, cp_error *err) {
+    if (store->journal < 0 && open_journal(store, err) != CP_OK)
+        return err->status;
+    off_t before = lseek(store->journal, 0, SEEK_END);
+    if (before < 0)
+        return journal_fault(store, err);
+    if (write_all(store->journal, line->data, line->n) == CP_OK && fdatasync(store->journal) == 0)
+        return CP_OK;
+    cp_status status = journal_fault(store, err);
+    if (ftruncate(store->journal, before) != 0)
+        cp_log(CP_LOG_ERROR, "the journal of imports cannot be repaired");
+    return status;
+}
+
+/* By who has the turn. `line` is what the journal gets; NULL when it is there already. */
+static cp_status change_record(jsonl_store *store, const cp_patient_change *change,
+                               const cp_strbuf *line, cp_error *err) {
+    cp_strbuf text;
+    cp_strbuf_init(&text, CP_RECORD_MAX_BYTES);
+    cp_status status = changed_text(store, change, &text, err);
+    if (status == CP_OK)
+        status = reserve_changed(store, err);
+    if (status == CP_OK && line)
+        status = append_journal(store, line, err);
+    if (status == CP_OK)
+        set_changed(store, change->mrn, &text);
+    cp_strbuf_deinit(&text);
+    return status;
+}
+
+static cp_status jsonl_put(cp_patient_store *base, const cp_patient_change *change, cp_error *err) {
+    jsonl_store *store = (jsonl_store *)base;
+    cp_strbuf line;
+    cp_strbuf_init(&line, CP_RECORD_MAX_BYTES);
+    cp_status status = cp_patient_change_check(change, err);
+    if (status == CP_OK)
+        status = cp_patient_change_append(change, &line, err);
+    cp_strbuf_putc(&line, '\n');
+    if (status == CP_OK)
+        status = cp_strbuf_check(&line, "change", err);
+    if (status == CP_OK) {
+        pthread_mutex_lock(&store->turn);
+        status = change_record(store, change, &line, err);
+        pthread_mutex_unlock(&store->turn);
+    }
+    cp_strbuf_deinit(&line);
+    return status;
+}
+
+static cp_status replay_line(jsonl_store *store, const char *source, cp_str line, cp_error *err) {
+    cJSON *tree;
+    cp_status status = cp_json_parse(source, line.data, line.n, &tree, err);
+    if (status != CP_OK)
+        return status;
+    cp_patient_change change = {.patient = cp_json_member(tree, "patient"),
+                                .documents = cp_json_member(tree, "documents")};
+    const cJSON *mrn = cp_json_member(change.patient, "mrn");
+    change.mrn = cJSON_IsString(mrn) ? mrn->valuestring : NULL;
+    status = cp_patient_change_check(&change, err);
+    if (status == CP_OK)
+        status = change_record(store, &change, NULL, err);
+    else
+        status = cp_error_prefix(err, "%s", source);
+    cJSON_Delete(tree);
+    return status;
+}
+
+/* Applies what was imported before. */
+static cp_status replay_journal(jsonl_store *store, cp_error *err) {
+    cp_strbuf text;
+    char source[SOURCE_CAP];
+    cp_status status = cp_file_read(store->journal_path, MAX_FILE_BYTES, &text, err);
+    bool missing = status == CP_ERR_NOT_FOUND;
+    const char *at = cp_strbuf_text(&text), *end = at + text.n, *newline = NULL;
+    for (unsigned line = 1; status == CP_OK && at < end; line++, at = newline + 1) {
+        newline = memchr(at, '\n', (size_t)(end - at));
+        if (!newline)
+            break;
+        snprintf(source, sizeof source, "%s: line %u", store->journal_path, line);
+        status = replay_line(store, source, (cp_str){at, (size_t)(newline - at)}, err);
+    }
+    if (status == CP_OK && at < end) {
+        cp_log(CP_LOG_WARN, "the journal of imports ends within a line, which is cut off");
+        if (truncate(store->journal_path, (off_t)(text.n - (size_t)(end - at))) != 0)
+            status = journal_fault(store, err);
+    }
+    cp_strbuf_deinit(&text);
+    return missing ? CP_OK : status;
+}
+
+/* ---- the interface ---------------------------------------------------------------------- */
+
+static cp_status jsonl_get(cp_patient_store *base, const char *mrn, cp_patient_record **out,
+                           cp_error *err) {
+    jsonl_store *store = (jsonl_store *)base;
+    *out = NULL;
+    pthread_rwlock_rdlock(&store->lock);
+    cp_status status = current_record(store, mrn, out, err);
+    pthread_rwlock_unlock(&store->lock);
+    return status;
+}
+
 static size_t jsonl_count(cp_patient_store *base) {
-    return ((const jsonl_store *)base)->n_patients;
+    jsonl_store *store = (jsonl_store *)base;
+    pthread_rwlock_rdlock(&store->lock);
+    size_t n = store->n_patients + store->n_new;
+    pthread_rwlock_unlock(&store->lock);
+    return n;
 }
 
 static void jsonl_close(cp_patient_store *base) {
@@ -313,7 +486,14 @@ static void jsonl_close(cp_patient_store *base) {
         cp_strbuf_deinit(&store->tables[file].text);
         free(store->tables[file].rows);
     }
+    for (size_t i = 0; i < store->n_changed; i++)
+        free(store->changed[i].text);
+    free(store->changed);
     free(store->patients);
+    if (store->journal >= 0)
+        close(store->journal);
+    pthread_rwlock_destroy(&store->lock);
+    pthread_mutex_destroy(&store->turn);
     free(store);
 }
 
@@ -322,11 +502,21 @@ cp_status cp_patient_store_open_jsonl(const char *dir, cp_patient_store **out, c
     jsonl_store *store = calloc(1, sizeof *store);
     if (!store)
         return cp_error_no_memory(err, "patient store");
-    store->base = (cp_patient_store){
-        .kind = "jsonl", .get = jsonl_get, .count = jsonl_count, .close = jsonl_close};
-    cp_status status = CP_OK;
+    store->base = (cp_patient_store){.kind = "jsonl",
+                                     .get = jsonl_get,
+                                     .put = jsonl_put,
+                                     .count = jsonl_count,
+                                     .close = jsonl_close};
+    store->journal = -1;
+    pthread_rwlock_init(&store->lock, NULL);
+    pthread_mutex_init(&store->turn, NULL);
+    snprintf(store->dir, sizeof store->dir, "%s", dir);
+    cp_status status =
+        cp_path_join(dir, JOURNAL_NAME, store->journal_path, sizeof store->journal_path, err);
     for (unsigned file = PATIENTS; file < N_FILES && status == CP_OK; file++)
         status = read_table(store, dir, file, err);
+    if (status == CP_OK)
+        status = replay_journal(store, err);
     if (status == CP_OK)
         *out = &store->base;
     else

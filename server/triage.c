@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "server/patient_store.h"
+#include "server/patients_api.h"
 #include "server/safety.h"
 #include "server/triage_lane.h"
 #include "server/triage_prompt.h"
@@ -22,7 +22,7 @@ struct cp_triage {
     const cp_settings *settings;
     cp_metrics *metrics;
     cp_inference *inference;
-    cp_patient_store *store;
+    cp_patients *patients;
     cp_safety *safety;
     cp_schema *schema; /* of the model's answer */
     atomic_bool draining, cancel_all;
@@ -30,6 +30,7 @@ struct cp_triage {
 };
 
 typedef struct job {
+    cp_patient_lookup lookup; /* first: its callback gets a pointer to it */
     cp_triage *triage;
     cp_http_request *http;
     cp_triage_request request;
@@ -100,19 +101,27 @@ static void note(job *j, const cp_triage_outcome *o, const cp_triage_verdict *ve
            CP_LOG_N("total_ms", o->total_ms));
 }
 
+/* Writes and notes the reply; a job without memory for it is ended here, and false. */
+static bool put_reply(job *j, const cp_triage_outcome *outcome) {
+    cp_triage_verdict verdict;
+    cp_strbuf *body = &j->http->reply.body;
+    cp_triage_reply_append(outcome, body, &verdict);
+    if (body->failed != CP_OK) {
+        finish_with(j, &cp_api_no_memory);
+        return false;
+    }
+    note(j, outcome, &verdict);
+    return true;
+}
+
 /* The reply from what there is; `result` is NULL without a model. */
 static void answer(job *j, const cp_llm_result *result, const char *fault, int retry_after_s) {
-    cp_triage_verdict verdict;
     cp_triage_outcome outcome = outcome_of(j);
     cp_http_reply *reply = &j->http->reply;
     outcome.result = result;
     outcome.fault = fault;
-    cp_triage_reply_append(&outcome, &reply->body, &verdict);
-    if (reply->body.failed != CP_OK) {
-        finish_with(j, &cp_api_no_memory);
+    if (!put_reply(j, &outcome))
         return;
-    }
-    note(j, &outcome, &verdict);
     if (j->stream)
         cp_triage_stream_done(j->stream, cp_strbuf_str(&reply->body));
     else
@@ -202,55 +211,44 @@ static void submit(job *j) {
                status == CP_ERR_BUSY ? cp_inference_retry_after_s(inference) : 0);
 }
 
-/* ---- the HTTP thread ------------------------------------------------------------------------- */
+/* ---- the record ------------------------------------------------------------------------------ */
 
-/* False with an answer where there is no such patient, or no store to ask. */
-static bool find_record(job *j, cp_patient_record **out) {
-    static const cp_api_error unknown = {404, "patient_not_found", "there is no such patient",
-                                         "patient_mrn", 0};
-    static const cp_api_error down = {503, "dependency", "the patient store does not answer", NULL,
-                                      5};
-    cp_error err;
-    cp_patient_store *store = j->triage->store;
-    cp_status status = store->get(store, j->request.mrn, out, &err);
-    if (status == CP_OK)
-        return true;
-    const cp_api_error *error = &down;
-    if (status == CP_ERR_NOT_FOUND)
-        error = &unknown;
-    else if (status == CP_ERR_NO_MEMORY)
-        error = &cp_api_no_memory;
-    cp_http_fail(j->http, error);
-    return false;
+static const char *today(char stamp[CP_CLOCK_STAMP_CAP]) {
+    cp_clock_stamp(stamp);
+    stamp[10] = '\0'; /* the date */
+    return stamp;
+}
+
+/* What the rules find in the question alone, as a 503 that says what is missing. */
+static void answer_without_record(job *j, const cp_api_error *error) {
+    char stamp[CP_CLOCK_STAMP_CAP];
+    cp_status status = cp_triage_prepare(j->triage->safety, NULL, j->request.query, today(stamp),
+                                         &j->finding, NULL);
+    (void)status; /* without a prompt nothing can fail */
+    cp_triage_outcome outcome = outcome_of(j);
+    cp_http_reply *reply = &j->http->reply;
+    outcome.fault = "no_record";
+    outcome.error = error;
+    outcome.request_id = j->http->request_id;
+    if (!put_reply(j, &outcome))
+        return;
+    cp_strbuf_putc(&reply->body, '\n');
+    reply->status = error->status;
+    reply->code = error->code;
+    reply->retry_after_s = error->retry_after_s;
+    finish(j);
 }
 
 /* Rules and prompt. */
-static bool prepare(job *j) {
+static cp_status prepare(job *j, const cp_patient_record *record) {
     char stamp[CP_CLOCK_STAMP_CAP];
-    cp_patient_record *record;
-    if (!find_record(j, &record))
-        return false;
-    cp_clock_stamp(stamp);
-    stamp[10] = '\0'; /* the date */
-    cp_status status = cp_triage_prepare(j->triage->safety, record, j->request.query, stamp,
+    cp_status status = cp_triage_prepare(j->triage->safety, record, j->request.query, today(stamp),
                                          &j->finding, &j->prompt);
-    cp_patient_record_free(record);
     if (status == CP_OK && j->request.stream)
         status = cp_triage_stream_create(j->http, &j->stream);
-    if (status != CP_OK)
-        cp_http_fail(j->http, &cp_api_no_memory);
     j->messages[0] = (cp_chat_message){.role = CP_ROLE_SYSTEM, .content = cp_triage_instructions};
     j->messages[1] = (cp_chat_message){.role = CP_ROLE_USER, .content = cp_strbuf_text(&j->prompt)};
-    return status == CP_OK;
-}
-
-static bool parse(job *j) {
-    cp_body_fault fault;
-    if (cp_triage_request_parse(cp_strbuf_str(&j->http->body), j->triage->settings->max_new_tokens,
-                                &j->request, &fault))
-        return true;
-    cp_http_fail(j->http, &fault.error);
-    return false;
+    return status;
 }
 
 /* What the rules say goes out at once. */
@@ -263,9 +261,48 @@ static void begin_stream(job *j) {
     cp_strbuf_deinit(&json);
 }
 
+/* From the HTTP thread with an embedded store, from one of the store's with a remote one. */
+static void on_record(cp_patient_lookup *lookup, cp_status status, cp_patient_record *record,
+                      const cp_error *err) {
+    job *j = (job *)lookup;
+    const cp_api_error error = cp_patients_error(status, "patient_mrn");
+    if (status == CP_OK) {
+        status = prepare(j, record);
+        cp_patient_record_free(record);
+        if (status != CP_OK)
+            finish_with(j, &cp_api_no_memory);
+        else if (j->stream)
+            begin_stream(j);
+        if (status == CP_OK)
+            submit(j);
+    } else if (error.status == 503 && status != CP_ERR_NO_MEMORY) {
+        cp_log(CP_LOG_WARN, "no record", CP_LOG_S("trace_id", j->http->trace_id),
+               CP_LOG_S("reason", err->message));
+        answer_without_record(j, &error);
+    } else {
+        finish_with(j, &error);
+    }
+}
+
+static bool is_unwanted(const cp_patient_lookup *lookup) {
+    const job *j = (const job *)lookup;
+    return atomic_load(&j->triage->cancel_all) || cp_clock_ns() >= j->deadline_ns ||
+           cp_http_client_gone(j->http);
+}
+
+/* ---- the HTTP thread ------------------------------------------------------------------------- */
+
+static bool parse(job *j) {
+    cp_body_fault fault;
+    if (cp_triage_request_parse(cp_strbuf_str(&j->http->body), j->triage->settings->max_new_tokens,
+                                &j->request, &fault))
+        return true;
+    cp_http_fail(j->http, &fault.error);
+    return false;
+}
+
 /* Counted before the last look at `draining`: either this sees the drain, or the drain sees the
- * job. Suspended before anything else: the engine's thread may finish the job before submit
- * returns. */
+ * job. Suspended before anything else: another thread may finish the job before this returns. */
 static void accept(job *j) {
     cp_triage *triage = j->triage;
     atomic_fetch_add(&triage->n_unfinished, 1);
@@ -276,9 +313,7 @@ static void accept(job *j) {
         return;
     }
     cp_http_defer(j->http);
-    if (j->stream)
-        begin_stream(j);
-    submit(j);
+    cp_patients_look_up(triage->patients, &j->lookup);
 }
 
 void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
@@ -294,10 +329,13 @@ void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
     j->triage = triage;
     j->http = request;
     cp_strbuf_init(&j->prompt, MAX_PROMPT_BYTES);
-    if (!parse(j) || !prepare(j)) {
+    if (!parse(j)) {
         free_job(j);
         return;
     }
+    memcpy(j->lookup.mrn, j->request.mrn, strlen(j->request.mrn) + 1);
+    j->lookup.on_done = on_record;
+    j->lookup.is_unwanted = is_unwanted;
     j->deadline_ns = cp_http_deadline_ns(request, triage->settings->request_timeout_s,
                                          j->request.has_deadline ? j->request.deadline_ms : 0);
     j->seed = j->request.has_seed ? (uint64_t)j->request.seed : cp_http_random_seed();
@@ -308,12 +346,8 @@ void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
 
 static cp_status open_parts(cp_triage *triage, cp_error *err) {
     const char *dir = triage->settings->data_dir;
-    char patients[CP_PATH_CAP], rules[CP_PATH_CAP];
-    cp_status status = cp_path_join(dir, "synthetic", patients, sizeof patients, err);
-    if (status == CP_OK)
-        status = cp_path_join(dir, "triage/rules.json", rules, sizeof rules, err);
-    if (status == CP_OK)
-        status = cp_patient_store_open_jsonl(patients, &triage->store, err);
+    char rules[CP_PATH_CAP];
+    cp_status status = cp_path_join(dir, "triage/rules.json", rules, sizeof rules, err);
     if (status == CP_OK)
         status = cp_safety_open(rules, &triage->safety, err);
     if (status == CP_OK)
@@ -325,7 +359,8 @@ static cp_status open_parts(cp_triage *triage, cp_error *err) {
 }
 
 cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
-                           cp_inference *inference, cp_triage **out, cp_error *err) {
+                           cp_inference *inference, cp_patients *patients, cp_triage **out,
+                           cp_error *err) {
     *out = NULL;
     cp_triage *triage = calloc(1, sizeof *triage);
     if (!triage)
@@ -333,6 +368,7 @@ cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
     triage->settings = settings;
     triage->metrics = metrics;
     triage->inference = inference;
+    triage->patients = patients;
     cp_status status = open_parts(triage, err);
     if (status == CP_OK)
         *out = triage;
@@ -347,13 +383,7 @@ void cp_triage_free(cp_triage *triage) {
     cp_schema_free(triage->schema);
     if (triage->safety)
         cp_safety_close(triage->safety);
-    if (triage->store)
-        triage->store->close(triage->store);
     free(triage);
-}
-
-size_t cp_triage_n_patients(const cp_triage *triage) {
-    return triage->store->count(triage->store);
 }
 
 size_t cp_triage_n_rules(const cp_triage *triage) {

@@ -1,31 +1,33 @@
 /* POST /triage: from the checked request to the answer, and the parts behind it.
  *
- *     HTTP thread:    check body -> record -> rules -> prompt -> submit
+ *     HTTP thread:    check body -> look up the record
+ *     then (in a thread of the store's where it is remote): rules -> prompt -> submit
  *     engine thread:  the model's words as they come (to a stream), then parse -> rules again ->
  * reply
  *
  * The rules always answer. Where the model does not (loading, all places taken, late, broken, cut
- * off, shutting down) the reply is theirs alone, with status 200 and degraded: true. A job belongs
- * to the HTTP thread until it is submitted, then to the engine's, which answers and frees it. The
- * one deadline of a request counts from its headers. */
+ * off, shutting down) the reply is theirs alone, with status 200 and degraded: true. Where the
+ * record cannot be had it is a 503 with what they find in the question. A job belongs to the HTTP
+ * thread until the record is asked for, then to whoever has it, then to the engine's thread, which
+ * answers and frees it. The one deadline of a request counts from its headers. */
 #ifndef CP_SERVER_TRIAGE_H
 #define CP_SERVER_TRIAGE_H
 
 #include "server/http_server.h"
 #include "server/inference.h"
 #include "server/metrics.h"
+#include "server/patients.h"
 #include "server/settings.h"
 
 typedef struct cp_triage cp_triage;
 
-/* Opens patients and rules. Borrows settings, metrics and the inference, which is not started yet.
- */
+/* Opens the rules. Borrows the rest; the inference is not started yet. */
 cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
-                           cp_inference *inference, cp_triage **out, cp_error *err) CP_MUST_CHECK;
+                           cp_inference *inference, cp_patients *patients, cp_triage **out,
+                           cp_error *err) CP_MUST_CHECK;
 /* After the last request. NULL is allowed. */
 void cp_triage_free(cp_triage *triage);
 
-size_t cp_triage_n_patients(const cp_triage *triage);
 size_t cp_triage_n_rules(const cp_triage *triage);
 
 /* Answers or defers. */

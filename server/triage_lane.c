@@ -3,8 +3,6 @@
 #include "server/patient_summary.h"
 #include "server/triage_prompt.h"
 
-#define MAX_SUMMARY_BYTES 6000
-
 cp_status cp_triage_prepare(const cp_safety *safety, const cp_patient_record *record,
                             const char *query, const char *today, cp_safety_finding *finding,
                             cp_strbuf *prompt) {
@@ -13,8 +11,8 @@ cp_status cp_triage_prepare(const cp_safety *safety, const cp_patient_record *re
     if (!prompt)
         return CP_OK;
     cp_strbuf summary;
-    cp_strbuf_init(&summary, MAX_SUMMARY_BYTES + 1);
-    cp_patient_summary_append(record, today, MAX_SUMMARY_BYTES, &summary);
+    cp_strbuf_init(&summary, CP_TRIAGE_SUMMARY_BYTES + 1);
+    cp_patient_summary_append(record, today, CP_TRIAGE_SUMMARY_BYTES, &summary);
     cp_triage_prompt_append(cp_strbuf_str(&summary), query, finding, prompt);
     cp_status status = summary.failed != CP_OK ? summary.failed : prompt->failed;
     cp_strbuf_deinit(&summary);

@@ -8,8 +8,12 @@
 #include "server/patient_store.h"
 #include "server/safety.h"
 
+/* Longest summary of a record that a model is told. */
+#define CP_TRIAGE_SUMMARY_BYTES 6000
+
 /* Checks `query` against the rules with what `record` says on the day `today` ("YYYY-MM-DD"), and
- * appends the model's user message to `prompt` unless that is NULL. CP_ERR_NO_MEMORY, or what the
+ * appends the model's user message to `prompt` unless that is NULL. Without a record (NULL) there
+ * is no prompt either. CP_ERR_NO_MEMORY, or what the
  * prompt failed with; the finding is complete in any case. */
 cp_status cp_triage_prepare(const cp_safety *safety, const cp_patient_record *record,
                             const char *query, const char *today, cp_safety_finding *finding,

@@ -14,6 +14,9 @@ const char cp_triage_disclaimer[] =
 static const char silent_text[] = "No model answered this request; what stands here comes from the "
                                   "clinic's safety rules alone. A "
                                   "clinician must review it.";
+static const char no_record_text[] =
+    "The patient's record was not available: nothing of age, conditions, medicines or allergies is "
+    "taken into account here. ";
 static const char cut_text[] =
     "The model's answer is not complete. A clinician must review this request.";
 
@@ -68,6 +71,8 @@ static void put_response(const cp_triage_outcome *outcome, const cp_triage_answe
                          bool degraded, cp_strbuf *out) {
     put_advice(outcome->finding, out);
     cp_strbuf_append(out, cp_strbuf_text(&answer->text), answer->text.n);
+    if (outcome->error)
+        cp_strbuf_puts(out, no_record_text);
     if (degraded)
         cp_strbuf_printf(out, "%s%s", answer->text.n > 0 ? "\n\n" : "",
                          answer->text.n > 0 ? cut_text : silent_text);
@@ -197,12 +202,15 @@ void cp_triage_reply_append(const cp_triage_outcome *outcome, cp_strbuf *out,
     cp_triage_answer_deinit(&answer);
     cp_json_writer_init(&w, out);
     cp_json_open_object(&w);
+    if (outcome->error)
+        cp_api_error_put(&w, outcome->error, outcome->request_id);
     put_names(&w, outcome);
     cp_json_member_str(&w, "response", cp_strbuf_str(&text));
     bool whole = text.failed == CP_OK;
     put_verdict(&w, verdict);
     put_red_flags(&w, outcome->finding);
     cp_json_member_text(&w, "disclaimer", cp_triage_disclaimer);
+    cp_json_member_bool(&w, "record_available", !outcome->error);
     cp_json_member_bool(&w, "degraded", verdict->degraded != NULL);
     cp_json_member_text(&w, "degraded_reason", verdict->degraded);
     if (outcome->result)

@@ -8,6 +8,7 @@
 #define CP_SERVER_TRIAGE_REPLY_H
 
 #include "llm/llm.h"
+#include "server/http_reply.h"
 #include "server/metrics.h"
 #include "server/safety.h"
 #include "server/triage_answer.h"
@@ -30,13 +31,16 @@ typedef struct cp_triage_outcome {
     const cp_safety_finding *finding;
     const cp_llm_result *result; /* NULL: no model answered */
     const char *fault;           /* what is known to be wrong with it ("deadline"), or NULL */
+    const cp_api_error *error;   /* why the record is missing; NULL: it is there */
+    const char *request_id;      /* beside it */
     uint64_t seed;
     double total_ms;
 } cp_triage_outcome;
 
 /* What is known before a model answers: level, flags, disclaimer. The first event of a stream. */
 void cp_triage_rules_append(const cp_triage_outcome *outcome, cp_strbuf *out);
-/* Appends the JSON object of a 200 and tells the verdict. What the model wrote may be anything. */
+/* Appends the JSON object of a 200 and tells the verdict. What the model wrote may be anything.
+ * Without the record it is that of a 503: "error" first, then what the rules find in the query. */
 void cp_triage_reply_append(const cp_triage_outcome *outcome, cp_strbuf *out,
                             cp_triage_verdict *verdict);
 

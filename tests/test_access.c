@@ -342,7 +342,8 @@ static void scopes_on_a_command_line_are_strict(void **state) {
     cp_error err;
     unsigned scopes;
     (void)state;
-    assert_cp_ok(cp_scopes_parse(CP_STR("triage,chat,patients:read,admin,metrics"), &scopes, &err));
+    assert_cp_ok(cp_scopes_parse(CP_STR("triage,chat,patients:read,admin,metrics,patients:write"),
+                                 &scopes, &err));
     assert_int_equal(scopes, CP_SCOPES_ALL);
     for (size_t i = 0; i < CP_COUNT_OF(bad); i++)
         assert_int_not_equal(cp_scopes_parse((cp_str){bad[i], strlen(bad[i])}, &scopes, &err),

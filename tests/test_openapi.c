@@ -191,15 +191,17 @@ static void check_get(const document *d, const test_server *server, const cJSON 
     char target[256];
     const cJSON *parameter = cJSON_GetArrayItem(get(operation, "parameters"), 0);
     size_t n = strcspn(path->string, "{");
-    snprintf(target, sizeof target, "%.*s%s", (int)n, path->string,
-             parameter ? get(parameter, "example")->valuestring : "");
+    const char *tail = strchr(path->string, '}');
+    tail = tail ? tail + 1 : "";
+    snprintf(target, sizeof target, "%.*s%s%s", (int)n, path->string,
+             parameter ? get(parameter, "example")->valuestring : "", tail);
     test_reply reply = test_request(server, "GET", target, NULL, NULL);
     assert_int_equal(reply.status, 200);
     check_reply(d, operation, &reply, target);
     test_reply_free(&reply);
     if (!parameter)
         return;
-    snprintf(target, sizeof target, "%.*sno-such-thing", (int)n, path->string);
+    snprintf(target, sizeof target, "%.*sno-such-thing%s", (int)n, path->string, tail);
     reply = test_request(server, "GET", target, NULL, NULL);
     assert_int_equal(reply.status, 404);
     check_reply(d, operation, &reply, target);

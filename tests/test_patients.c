@@ -137,7 +137,8 @@ static void generator_writes_what_is_on_disk(void **state) {
 static void unknown_patient_is_not_found_and_not_repeated(void **state) {
     (void)state;
     cp_patient_store *store = open_synthetic();
-    static const char *const mrns[] = {"MRN-999", "mrn-001", "MRN-001 ", "", "$ne", "MRN-0011"};
+    static const char *const mrns[] = {"MRN-999", "mrn-001",  "MRN-001 ", "",
+                                       "$ne",     "MRN-0011", "MRN.001"};
     for (size_t i = 0; i < sizeof mrns / sizeof mrns[0]; i++) {
         cp_error err = {0};
         cp_patient_record *record = (cp_patient_record *)&err;
@@ -152,7 +153,7 @@ static void mrn_pattern_is_an_allow_list(void **state) {
     (void)state;
     assert_true(cp_mrn_is_valid("MRN-001"));
     assert_true(cp_mrn_is_valid("a"));
-    assert_true(cp_mrn_is_valid("0._-9"));
+    assert_true(cp_mrn_is_valid("0_-9"));
     assert_true(cp_mrn_is_valid("12345678901234567890123456789012"));
     static const char *const bad[] = {"",
                                       "-1",
@@ -162,6 +163,8 @@ static void mrn_pattern_is_an_allow_list(void **state) {
                                       "a/b",
                                       "a\n",
                                       "a$",
+                                      "a.b",
+                                      "$ne",
                                       "\xc3\xa9",
                                       "{\"$ne\":1}",
                                       "123456789012345678901234567890123"};

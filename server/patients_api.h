@@ -1,0 +1,28 @@
+/* The endpoints about patients: reading a record, whole or in parts, and importing FHIR.
+ *
+ *     GET  /patients/{mrn}             the record, as a db-api gives it (docs/stores.md)
+ *     GET  /patients/{mrn}/summary     what the model is told, and what of it can be counted
+ *     GET  /patients/{mrn}/encounters
+ *     GET  /patients/{mrn}/documents
+ *     POST /patients/$import           a FHIR R4 Bundle
+ *
+ * Handlers are called in the HTTP thread and answer there or defer. Each is over within
+ * STORE_TIMEOUT_MS for each patient once it runs; cp_patients_stop ends them all. */
+#ifndef CP_SERVER_PATIENTS_API_H
+#define CP_SERVER_PATIENTS_API_H
+
+#include "server/http_server.h"
+#include "server/patients.h"
+
+#define CP_IMPORT_MAX_BYTES ((size_t)8 << 20)
+
+void cp_patients_handle_record(cp_patients *patients, cp_http_request *request);
+void cp_patients_handle_summary(cp_patients *patients, cp_http_request *request);
+void cp_patients_handle_encounters(cp_patients *patients, cp_http_request *request);
+void cp_patients_handle_documents(cp_patients *patients, cp_http_request *request);
+void cp_patients_handle_import(cp_patients *patients, cp_http_request *request);
+
+/* What a lookup's status means to a client; `param` names the field that had the MRN. */
+cp_api_error cp_patients_error(cp_status status, const char *param);
+
+#endif
