@@ -137,6 +137,9 @@ cp_status cp_sessions_decode(cp_session *const *sessions, const int32_t *ids, si
 const float *cp_session_logits(const cp_session *session);
 const float *cp_session_hidden(const cp_session *session);
 
+/* ln of the sum of exp(logits): a token's log probability is its logit minus this. Double
+ * precision, shifted by the largest. */
+double cp_log_sum_exp(const float *logits, size_t n);
 /* Evaluates ids from an empty sequence and sums -ln p(ids[t] | ids[0..t)) over t = 1..n-1, in
  * double precision; n is at least 2. Perplexity is exp(*nll / (n - 1)). */
 cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, double *nll,

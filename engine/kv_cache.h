@@ -13,8 +13,7 @@
 #include "engine/engine.h"
 #include "engine/kernels/kernels.h"
 #include "engine/kernels/mix_kernels.h"
-
-#define CP_KV_BLOCK 32 /* positions of a block; whole tiles */
+#include "engine/kv_pool.h"
 
 typedef struct cp_kv_layout {
     cp_kv kind; /* F32, F16 or INT8 */
@@ -24,10 +23,6 @@ typedef struct cp_kv_layout {
 } cp_kv_layout;
 
 void cp_kv_layout_make(const cp_model_config *config, cp_kv kind, cp_kv_layout *out);
-
-static inline size_t cp_kv_blocks(size_t n_tokens) {
-    return n_tokens / CP_KV_BLOCK + (n_tokens % CP_KV_BLOCK != 0);
-}
 
 /* Puts the key and value [head_dim] of one kv head into place `slot` (0..CP_KV_BLOCK) of a block.
  */

@@ -1,7 +1,6 @@
 #include "engine/kv_pool.h"
 
 #include "base/mem.h"
-#include "engine/kv_cache.h"
 
 #include <stdlib.h>
 #include <string.h>

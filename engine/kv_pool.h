@@ -15,6 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CP_KV_BLOCK 32 /* positions of a block; whole tiles of quant.h */
+
+static inline size_t cp_kv_blocks(size_t n_tokens) {
+    return n_tokens / CP_KV_BLOCK + (n_tokens % CP_KV_BLOCK != 0);
+}
+
 typedef struct cp_kv_pool cp_kv_pool;
 typedef uint32_t cp_kv_block_id;
 #define CP_KV_NO_BLOCK UINT32_MAX

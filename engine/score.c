@@ -11,20 +11,19 @@ typedef struct nll_state {
     double sum;
 } nll_state;
 
-/* -ln softmax(logits)[id], shifted by the largest logit. */
-static double token_nll(const float *logits, size_t n, int32_t id) {
+double cp_log_sum_exp(const float *logits, size_t n) {
     double largest = logits[0], total = 0;
     for (size_t i = 1; i < n; i++)
         largest = logits[i] > largest ? logits[i] : largest;
     for (size_t i = 0; i < n; i++)
         total += cp_exp(logits[i] - largest);
-    return cp_log(total) + largest - logits[id];
+    return cp_log(total) + largest;
 }
 
 static void add_position(void *user, size_t position, const float *logits) {
     nll_state *s = user;
     if (position + 1 < s->n)
-        s->sum += token_nll(logits, s->vocab_size, s->ids[position + 1]);
+        s->sum += cp_log_sum_exp(logits, s->vocab_size) - logits[s->ids[position + 1]];
 }
 
 cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, double *nll,

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "engine/mathfn.h"
 #include "llm/thinking_plan.h"
 
 #include <stdlib.h>
@@ -343,27 +342,27 @@ void cp_generation_begin(cp_generation *g, const cp_generation_start *s) {
 
 /* ---- drawing --------------------------------------------------------------------------------- */
 
-/* The whole vocabulary's log probabilities are needed for one: log softmax, in double precision. */
-static void report_token(const cp_generation *g, int32_t id, const float *logits) {
-    const cp_llm_request *r = &g->request;
-    cp_token_logprob top[CP_LLM_MAX_TOP_LOGPROBS];
-    size_t n = 0, vocab = cp_engine_config(g->llm->engine)->vocab_size;
-    size_t most =
-        r->n_top_logprobs < CP_LLM_MAX_TOP_LOGPROBS ? r->n_top_logprobs : CP_LLM_MAX_TOP_LOGPROBS;
-    double total = 0;
-    float largest = logits[0];
-    for (size_t i = 1; i < vocab; i++)
-        largest = logits[i] > largest ? logits[i] : largest;
-    for (size_t i = 0; i < vocab; i++) {
-        total += cp_exp((double)logits[i] - largest);
-        if (most == 0 || (n == most && !(logits[i] > top[n - 1].logprob)))
+/* The best of the logits, best first, the smaller id of equals; returns how many. */
+static size_t select_top(const float *logits, size_t vocab, size_t most, cp_token_logprob *top) {
+    size_t n = 0;
+    for (size_t i = 0; i < vocab && most > 0; i++) {
+        if (n == most && !(logits[i] > top[n - 1].logprob))
             continue;
-        size_t at = n < most ? n++ : n - 1; /* insertion: best first, the smaller id of equals */
+        size_t at = n < most ? n++ : n - 1;
         for (; at > 0 && logits[i] > top[at - 1].logprob; at--)
             top[at] = top[at - 1];
         top[at] = (cp_token_logprob){(int32_t)i, logits[i]};
     }
-    double shift = cp_log(total) + largest;
+    return n;
+}
+
+static void report_token(const cp_generation *g, int32_t id, const float *logits) {
+    const cp_llm_request *r = &g->request;
+    cp_token_logprob top[CP_LLM_MAX_TOP_LOGPROBS];
+    size_t vocab = cp_engine_config(g->llm->engine)->vocab_size, most = r->n_top_logprobs;
+    most = most < CP_LLM_MAX_TOP_LOGPROBS ? most : CP_LLM_MAX_TOP_LOGPROBS;
+    double shift = cp_log_sum_exp(logits, vocab);
+    size_t n = select_top(logits, vocab, most, top);
     for (size_t i = 0; i < n; i++)
         top[i].logprob = (float)(top[i].logprob - shift);
     r->on_token(r->user, &(cp_token_logprobs){{id, (float)(logits[id] - shift)}, top, n});

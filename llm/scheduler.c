@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "engine/kv_cache.h"
 #include "llm/generation.h"
 
 #include <stdlib.h>

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Streams wait for a piece: with a model of 0.6B some 100 ms on two cores. Fixed, so that a vector
+ * does not depend on the company. */
+#define PIECE_TOKENS ((size_t)64)
+
 struct cp_embedder {
     char *model;
     cp_tokenizer *tok;
@@ -127,7 +131,7 @@ static cp_status begin(cp_embedder *e, cp_embedding_task *task, cp_error *err) {
 
 static cp_status go_on(cp_embedder *e, cp_embedding_task *task, cp_error *err) {
     size_t left = task->ids.n - task->n_eval;
-    size_t n = left < CP_STEP_MAX_TOKENS ? left : CP_STEP_MAX_TOKENS;
+    size_t n = left < PIECE_TOKENS ? left : PIECE_TOKENS;
     cp_status status = cp_session_eval(e->session, task->ids.ids + task->n_eval, n, NULL, err);
     task->n_eval += n;
     if (status != CP_OK || n < left)

@@ -3,7 +3,7 @@
  *
  * A second engine with its own tokenizer and one session. After it is opened only one thread works
  * with it: the one that runs the errands (server/inference.h), in pieces of one tokenization or at
- * most CP_STEP_MAX_TOKENS tokens, so that running answers do not pause. Name, width and tokenizer
+ * most 64 tokens, so that running answers hardly pause. Name, width and tokenizer
  * may be read by any thread. */
 #ifndef CP_SERVER_EMBEDDER_H
 #define CP_SERVER_EMBEDDER_H

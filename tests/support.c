@@ -223,3 +223,27 @@ void test_append_times(cp_strbuf *out, const char *text, size_t n) {
     for (size_t i = 0; i < n; i++)
         cp_strbuf_puts(out, text);
 }
+
+/* ---- models ---------------------------------------------------------------------------------- */
+
+const char *test_quantized(const char *source, const char *level) {
+    static struct {
+        char key[64], dir[300];
+    } made[16];
+    char key[64], from[256];
+    size_t i = 0;
+    snprintf(key, sizeof key, "%s %s", source, level);
+    while (made[i].key[0] && strcmp(made[i].key, key) != 0)
+        assert_true(++i < sizeof made / sizeof made[0]);
+    if (made[i].key[0])
+        return made[i].dir;
+    snprintf(from, sizeof from, GOLDEN "/models/%s", source);
+    snprintf(made[i].dir, sizeof made[i].dir, "%s/%s", test_tmp_dir(), level);
+    test_run run = test_run_program(
+        (const char *[]){NULL, "convert", from, made[i].dir, "--quant", level, NULL}, NULL, NULL);
+    if (run.exit_code != 0)
+        fail_msg("convert %s to %s: %s", from, made[i].dir, cp_strbuf_text(&run.err));
+    test_run_free(&run);
+    strcpy(made[i].key, key);
+    return made[i].dir;
+}

@@ -72,6 +72,8 @@ test_run test_run_program(const char *const *argv, const char *const *env, const
 /* What a successful run wrote to stdout, as JSON; freed by the caller. Anything else fails the
  * test. */
 cJSON *test_run_json(const test_run *run);
+/* A copy of a golden model at a quantization level ("int8"), made once for each. */
+const char *test_quantized(const char *source, const char *level);
 /* Appends text n times. */
 void test_append_times(cp_strbuf *out, const char *text, size_t n);
 void test_run_free(test_run *run);

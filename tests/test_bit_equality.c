@@ -16,20 +16,8 @@ static const char *const sources[] = {"tied-gqa2", "untied-gqa4-sharded", "llama
 static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* A quantized copy of a golden model; made once for each. */
 static const char *quantized(size_t source, size_t level) {
-    static char dirs[COUNT(sources)][COUNT(levels)][300];
-    char *dir = dirs[source][level], from[256];
-    if (dir[0])
-        return dir;
-    snprintf(from, sizeof from, GOLDEN "/models/%s", sources[source]);
-    snprintf(dir, sizeof dirs[0][0], "%s/%s", test_tmp_dir(), levels[level]);
-    test_run run = test_run_program(
-        (const char *[]){NULL, "convert", from, dir, "--quant", levels[level], NULL}, NULL, NULL);
-    if (run.exit_code != 0)
-        fail_msg("convert %s to %s: %s", from, levels[level], cp_strbuf_text(&run.err));
-    test_run_free(&run);
-    return dir;
+    return test_quantized(sources[source], levels[level]);
 }
 
 static cp_engine *open_engine(const char *dir, const char *isa, size_t n_threads, cp_kv kv) {

@@ -581,6 +581,26 @@ static void broken_bodies_are_refused_or_read(void **state) {
     }
 }
 
+static void deep_and_wide_bodies_are_bounded(void **state) {
+    (void)state;
+    cp_strbuf body;
+    cp_strbuf_init(&body, 1 << 20);
+    cp_strbuf_puts(&body, "{" HELLO ",\"metadata\":");
+    test_append_times(&body, "[", 100000);
+    test_append_times(&body, "]", 100000);
+    cp_strbuf_putc(&body, '}');
+    check_refused(body.data, CP_OPENAI_CHAT, 400, "bad_json", "");
+    cp_strbuf_clear(&body);
+    cp_strbuf_puts(&body,
+                   "{" HELLO ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":"
+                   "{\"schema\":{\"enum\":[0");
+    for (int i = 1; i < 50000; i++)
+        cp_strbuf_printf(&body, ",%d", i);
+    cp_strbuf_puts(&body, "]}}}}");
+    check_refused(body.data, CP_OPENAI_CHAT, 400, "unsupported_schema", "response_format");
+    cp_strbuf_deinit(&body);
+}
+
 /* Each allocation fails once: 503 or success, and nothing leaks (the sanitizer looks). */
 static void every_allocation_may_fail(void **state) {
     static const char body[] =
@@ -622,6 +642,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(embedding_inputs_come_in_four_forms),
     cmocka_unit_test(wrong_embedding_fields_are_refused_by_name),
     cmocka_unit_test(broken_bodies_are_refused_or_read),
+    cmocka_unit_test(deep_and_wide_bodies_are_bounded),
     cmocka_unit_test(every_allocation_may_fail),
 };
 CP_TEST_GROUP(openai_request, tests)

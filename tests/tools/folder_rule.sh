@@ -48,7 +48,7 @@ allow server "server llm engine tokenizer base"
 allow cli "cli server bench convert llm engine tokenizer base"
 
 only tokenizer "tokenizer/tokenizer.h tokenizer/commands.h"
-only engine "engine/engine.h engine/config.h engine/sampler.h engine/sysinfo.h engine/safetensors.h" \
+only engine "engine/engine.h engine/config.h engine/sampler.h engine/sysinfo.h engine/safetensors.h engine/kv_pool.h" \
     "convert: engine/quant.h engine/checkpoint.h engine/threads.h"
-only llm "llm/llm.h llm/constraint.h llm/commands.h"
+only llm "llm/llm.h llm/constraint.h llm/scheduler.h llm/commands.h"
 exit $bad
