@@ -466,19 +466,26 @@ static int open_stream(const test_server *server, const char *body) {
     return fd;
 }
 
-/* Waits for a line of the log with this in it. */
-static void await_log(const test_server *server, const char *what) {
+/* Waits for the n-th access line of a client that left; how many tokens it was given. */
+static long await_left(const test_server *server, int n) {
     for (int i = 0; i < (int)(WAIT_S * 20); i++) {
         cp_strbuf log = test_server_log(server);
-        bool found = strstr(cp_strbuf_text(&log), what) != NULL;
+        const char *at = cp_strbuf_text(&log);
+        long tokens = -1;
+        for (int k = 0; k < n && at; k++)
+            at = strstr(at + 1, "status=499");
+        if (at)
+            tokens = strtol(strstr(at, "completion_tokens=") + 18, NULL, 10);
         cp_strbuf_deinit(&log);
-        if (found)
-            return;
+        if (tokens >= 0)
+            return tokens;
         usleep(50000);
     }
-    fail_msg("the log never says %s", what);
+    fail_msg("the log never tells of a client that left");
+    return 0;
 }
 
+/* Both ends come long before the context is full, which would be the other end. */
 static void a_client_that_leaves_ends_its_generation(void **state) {
     (void)state;
     test_server server = start_model(NULL);
@@ -490,10 +497,11 @@ static void a_client_that_leaves_ends_its_generation(void **state) {
     bool whole;
     assert_true(test_receive_chunk(fd, &piece, &whole));
     test_disconnect(fd);
-    await_log(&server, "status=499");
+    assert_in_range(await_left(&server, 1), 1, 7000);
     fd = open_stream(&server, ENDLESS "}"); /* and one that gets no byte before its end */
-    usleep(100000);
+    test_server_await_metric(&server, "carepath_requests_running", 1);
     test_disconnect(fd);
+    assert_in_range(await_left(&server, 2), 0, 7000);
     test_reply reply = chat_ok(&server, "{" HELLO ",\"max_tokens\":2}"); /* the place is free */
     test_reply_free(&reply);
     test_reply_free(&head);
