@@ -9,7 +9,6 @@
 
 #define ICD10           "http://hl7.org/fhir/sid/icd-10"
 #define LOINC           "http://loinc.org"
-#define SNOMED          "http://snomed.info/sct"
 #define PREGNANCY_LOINC "82810-3"
 #define DATE_BYTES      10
 #define MAX_REPORT      20000 /* bytes of a conclusion */

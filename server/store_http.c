@@ -24,7 +24,6 @@
 #define MAX_TRIES     3
 #define PAUSE_MS      50 /* longest pause before the second try; doubles */
 #define MAX_CONNECT_S 1.0
-#define PATH_CAP      (CP_MRN_CAP + 32)
 
 typedef struct http_store {
     cp_patient_store base; /* first: the interface is the store */

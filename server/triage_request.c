@@ -35,9 +35,7 @@ static bool read_texts(cp_body_reader *r, cp_triage_request *out) {
         !cp_body_string(r, "session_id", false, &out->session_id))
         return false;
     if (!cp_mrn_is_valid(out->mrn))
-        return cp_body_refuse(
-            r, 422, "patient_mrn", "invalid",
-            "patient_mrn must be " CP_MRN_RULE);
+        return cp_body_refuse(r, 422, "patient_mrn", "invalid", "patient_mrn must be " CP_MRN_RULE);
     if (strspn(out->query, BLANKS) == strlen(out->query))
         return cp_body_refuse(r, 422, "query", "invalid", "query must not be empty");
     if (strlen(out->query) > CP_TRIAGE_MAX_QUERY_BYTES)
