@@ -54,6 +54,7 @@ typedef struct cp_load_sample {
     double at_s;      /* when it was due, from the start of what is measured */
     float late_s;     /* sent so long after */
     float first_s;    /* from due to the first content; negative: there was none */
+    float pause_s;    /* longest between two events with content; negative: there were not two */
     float total_s;    /* from due to the end */
     uint32_t tokens;  /* of the answer */
     uint8_t outcome;  /* cp_load_outcome */

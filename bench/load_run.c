@@ -34,6 +34,7 @@ typedef struct slot {
     cp_http_flight *flight; /* NULL: idle */
     size_t request;
     uint64_t due_ns, sent_ns, first_ns; /* first_ns 0: nothing yet */
+    uint64_t content_ns, pause_ns;      /* the last event with content; the longest wait for one */
     uint64_t leave_ns;                  /* NEVER: stays */
     uint64_t ready_ns;                  /* idle clients: when they ask again */
     bool leaves, has_left;
@@ -103,6 +104,7 @@ static void record(run *r, slot *s, cp_load_outcome outcome, const cp_http_answe
     cp_load_sample sample = {.at_s = between(r->measure_ns, s->due_ns),
                              .late_s = (float)between(s->due_ns, s->sent_ns),
                              .first_s = s->first_ns ? (float)between(s->due_ns, s->first_ns) : -1,
+                             .pause_s = s->pause_ns ? (float)between(0, s->pause_ns) : -1,
                              .total_s = (float)between(s->due_ns, now),
                              .tokens = (uint32_t)s->answer.completion_tokens,
                              .outcome = (uint8_t)outcome,
@@ -163,9 +165,16 @@ static void on_done(void *user, const cp_http_answer *http) {
 
 static bool on_body(void *user, int status, cp_str bytes) {
     slot *s = user;
+    size_t n_before = s->answer.n_content;
     bool more = cp_load_answer_feed(&s->answer, status, bytes);
+    if (s->answer.n_content > n_before) {
+        uint64_t now = cp_clock_ns();
+        if (s->first_ns && now - s->content_ns > s->pause_ns)
+            s->pause_ns = now - s->content_ns;
+        s->content_ns = now;
+    }
     if (!s->first_ns && s->answer.n_content > 0) {
-        s->first_ns = cp_clock_ns();
+        s->first_ns = s->content_ns;
         s->has_left = s->leaves;
     }
     return more && !s->has_left;
@@ -178,7 +187,7 @@ static cp_status start(run *r, slot *s, uint64_t due_ns) {
     s->request = r->n_started++ % plan->requests->n;
     s->due_ns = due_ns;
     s->sent_ns = cp_clock_ns();
-    s->first_ns = 0;
+    s->first_ns = s->content_ns = s->pause_ns = 0;
     s->has_left = false;
     s->leaves = cp_random_unit(&r->random) < plan->vanish_share;
     s->leave_ns = NEVER;

@@ -23,6 +23,9 @@ static double first_of(const cp_load_sample *s) {
 static double whole_of(const cp_load_sample *s) {
     return s->outcome == CP_LOAD_ANSWERED ? s->total_s : -1;
 }
+static double pause_of(const cp_load_sample *s) {
+    return s->outcome == CP_LOAD_ANSWERED ? s->pause_s : -1;
+}
 static double refusal_of(const cp_load_sample *s) {
     return s->outcome == CP_LOAD_REFUSED ? s->total_s : -1;
 }
@@ -194,6 +197,8 @@ cp_status cp_load_summarize(const cp_load_result *result, cp_load_summary *out, 
     if (status == CP_OK)
         status = gather(result, whole_of, &out->whole, err);
     if (status == CP_OK)
+        status = gather(result, pause_of, &out->pause, err);
+    if (status == CP_OK)
         status = gather(result, refusal_of, &out->refusal, err);
     if (status == CP_OK)
         status = gather(result, late_of, &out->late, err);
@@ -207,6 +212,7 @@ cp_status cp_load_summarize(const cp_load_result *result, cp_load_summary *out, 
 void cp_load_summary_deinit(cp_load_summary *s) {
     free(s->first.sorted);
     free(s->whole.sorted);
+    free(s->pause.sorted);
     free(s->refusal.sorted);
     free(s->late.sorted);
     *s = (cp_load_summary){.n_sent = 0};

@@ -36,6 +36,7 @@ typedef struct cp_load_summary {
     double offered_per_s;                /* due, a second */
     double answered_per_s, tokens_per_s; /* answers that ended within the measured time */
     cp_load_times first, whole;          /* of answers; first: those with content */
+    cp_load_times pause;                 /* the longest of each stream */
     cp_load_times refusal, late;         /* of refusals; how late the client sent, of all */
     cp_load_slice slices[CP_LOAD_MAX_SLICES];
     size_t n_slices;

@@ -165,6 +165,7 @@ void cp_load_write_json(const cp_load_report *r, cp_json_writer *w) {
     cp_json_member_bool(w, "stopped_full", r->result->full);
     put_times(w, "first_token_ms", &s->first);
     put_times(w, "answer_ms", &s->whole);
+    put_times(w, "longest_pause_ms", &s->pause);
     put_times(w, "refusal_ms", &s->refusal);
     put_times(w, "sent_late_ms", &s->late);
     put_codes(w, "errors", &r->result->errors);
@@ -211,6 +212,7 @@ static void put_rows(const cp_load_summary *s, cp_strbuf *out) {
                      "p90", "p95", "p99", "max");
     put_row(out, "first token", &s->first);
     put_row(out, "whole answer", &s->whole);
+    put_row(out, "longest pause", &s->pause);
     put_row(out, "refusal", &s->refusal);
     put_row(out, "sent late", &s->late);
 }

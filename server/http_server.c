@@ -529,5 +529,6 @@ void cp_http_server_stop(cp_http_server *server) {
     MHD_stop_daemon(server->daemon);
     cp_connections_free(server->connections);
     cp_streams_deinit(&server->streams);
+    cp_http_tls_deinit(&server->tls);
     free(server);
 }

@@ -102,6 +102,7 @@ static const form_field report_fields[] = {
     {"waited_for_a_place", cJSON_Number, 0, 1e7},
     {"stopped_full", cJSON_False | cJSON_True, 0, 0},
     {"first_token_ms", cJSON_Object, 0, 0},
+    {"longest_pause_ms", cJSON_Object, 0, 0},
     {"answer_ms", cJSON_Object, 0, 0},
     {"refusal_ms", cJSON_Object, 0, 0},
     {"sent_late_ms", cJSON_Object, 0, 0},
@@ -157,8 +158,8 @@ static const form_field process_fields[] = {
 };
 
 static void check_report(const cJSON *tree) {
-    static const char *const times[] = {"first_token_ms", "answer_ms", "refusal_ms",
-                                        "sent_late_ms"};
+    static const char *const times[] = {"first_token_ms", "longest_pause_ms", "answer_ms",
+                                        "refusal_ms", "sent_late_ms"};
     const cJSON *row;
     FORM_CHECK(tree, report_fields);
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {

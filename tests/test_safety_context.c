@@ -2,10 +2,11 @@
  * all read. */
 #include "tests/test.h"
 
-#include "base/clock.h"
 #include "server/eval_vignettes.h"
 #include "server/safety.h"
 #include "server/triage_reply.h"
+
+#include <time.h>
 
 #define RULES "data/triage/rules.json"
 
@@ -184,13 +185,20 @@ static void more_text_never_makes_it_less_urgent(void **state) {
     cp_safety_close(safety);
 }
 
+/* This thread's time on the processor: other work on the machine does not count. */
+static double cpu_ms(void) {
+    struct timespec t;
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 static double read_ms(const cp_safety *safety, const char *text) {
     double best = 1e9;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         cp_safety_finding found;
-        uint64_t begun = cp_clock_ns();
+        double begun = cpu_ms();
         cp_safety_check(safety, text, NULL, &found);
-        double ms = cp_clock_ms_since(begun);
+        double ms = cpu_ms() - begun;
         best = ms < best ? ms : best;
     }
     return best;
