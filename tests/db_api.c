@@ -312,7 +312,8 @@ int test_db_api_port(const test_db_api *api) {
 void test_db_api_script(test_db_api *api, const test_api_act *acts, size_t n) {
     assert_true(n <= MAX_SCRIPT);
     pthread_mutex_lock(&api->lock);
-    memcpy(api->script, acts, n * sizeof *acts);
+    for (size_t i = 0; i < n; i++)
+        api->script[i] = acts[i];
     api->n_script = n;
     api->at = 0;
     pthread_mutex_unlock(&api->lock);
