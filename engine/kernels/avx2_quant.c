@@ -302,8 +302,11 @@ INLINE void sum_fours(const unsigned char (*lines)[HALVES][32], const char *x, s
         UNROLL for (size_t t = 0; t < tokens; t++) {
             const char *from = x + t * x_stride + l * 4;
             __m256i pairs = _mm256_maddubs_epi16(w[0], broadcast4(from));
-            UNROLL for (size_t i = 1; i < 4; i++) pairs =
-                _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w[i], broadcast4(from + 4 * i)));
+            UNROLL for (size_t i = 1; i < 4; i++) {
+                pairs =
+                    _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w[i], broadcast4(from + 4 * i)));
+                KEEP_ORDER(pairs);
+            }
             sum[t][h] = _mm256_add_epi32(sum[t][h], add_pairs(pairs));
             KEEP_ORDER(sum[t][h]);
         }
