@@ -44,6 +44,7 @@ static void show_help(FILE *out) {
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a closed pipe or socket is an error return, not an end */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow */
     if (argc < 2) {
         show_help(stderr);
         return CP_EXIT_USAGE;

@@ -1,10 +1,10 @@
 /* Which matrix is stored how: the quantization levels and the one table behind the mixed ones.
  *
- * f32, bf16 and int8 treat all matrices alike. The two 4-bit levels keep as many of the most
- * sensitive matrices at int8 as fit in a budget: the bits that the usual 4-bit mixes of the same
- * shape take (llama.cpp's Q4_0 and Q4_K_M, their fallbacks for narrow matrices included). So "equal
- * or fewer bits a weight" holds by construction. Norm vectors are float32 at every level. Pure
- * functions. */
+ * f32, bf16 and int8 treat all matrices alike. The two 4-bit levels raise as many of the most
+ * sensitive matrices to int5 or int8 as fit in a budget: the bits that the usual 4-bit mixes of the
+ * same shape take (llama.cpp's Q4_0 and Q4_K_M, their fallbacks for narrow matrices included). So
+ * "equal or fewer bits a weight" holds by construction. Norm vectors are float32 at every level.
+ * Pure functions. */
 #ifndef CP_CONVERT_QUANT_POLICY_H
 #define CP_CONVERT_QUANT_POLICY_H
 
@@ -31,6 +31,7 @@ typedef enum cp_storage {
     CP_STORE_F32,
     CP_STORE_BF16,
     CP_STORE_INT8,
+    CP_STORE_INT5,
     CP_STORE_INT4,
     CP_N_STORAGES
 } cp_storage;
@@ -39,7 +40,7 @@ static inline bool cp_storage_is_quantized(cp_storage storage) {
     return storage >= CP_STORE_INT8;
 }
 static inline cp_quant cp_storage_quant(cp_storage storage) {
-    return storage == CP_STORE_INT8 ? CP_INT8 : CP_INT4;
+    return (cp_quant)(storage - CP_STORE_INT8); /* in the same order */
 }
 /* Bytes of `rows` rows; for the quantized ones whole tiles are taken. */
 uint64_t cp_storage_bytes(cp_storage storage, size_t rows, size_t cols);

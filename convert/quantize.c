@@ -79,6 +79,10 @@ typedef struct level {
 #define INT4_STEP(i) ((float)(i) * 0.25f + 0.125f)
 #define INT4_DOWN(i) (-6.0f - INT4_STEP(i))
 #define INT4_UP(i)   (5.0f + INT4_STEP(i))
+/* int5: 16 steps each on the side of -16 (-13.5 to -18.5) and of 15 (12.5 to 17.5). */
+#define INT5_STEP(i) ((float)(i) * 0.3125f + 0.15625f)
+#define INT5_DOWN(i) (-13.5f - INT5_STEP(i))
+#define INT5_UP(i)   (12.5f + INT5_STEP(i))
 /* int8: 48 steps from 112 to 129. */
 #define INT8_STEP(i)  (129.0f - (float)(i) * 0.34375f)
 #define FOUR(f, i)    f(i), f((i) + 1), f((i) + 2), f((i) + 3)
@@ -90,6 +94,7 @@ static const level levels[CP_N_QUANTS] = {
                  127,
                  3,
                  {SIXTEEN(INT8_STEP, 0), SIXTEEN(INT8_STEP, 16), SIXTEEN(INT8_STEP, 32)}},
+    [CP_INT5] = {-16, 15, -16, 2, {SIXTEEN(INT5_DOWN, 0), SIXTEEN(INT5_UP, 0)}},
     [CP_INT4] = {-8, 7, -8, 2, {SIXTEEN(INT4_DOWN, 0), SIXTEEN(INT4_UP, 0)}},
 };
 
@@ -127,9 +132,19 @@ INSTANCE bool finite_all(const float w[CP_GROUP]) {
     return !above;
 }
 
+/* What each weight's squared error counts: the root of the group's mean square, plus its size. */
+INSTANCE void count(const float u[CP_GROUP], float counts[CP_GROUP]) {
+    float squares[CP_GROUP];
+    for (size_t i = 0; i < CP_GROUP; i++)
+        squares[i] = u[i] * u[i];
+    float middle = sqrtf(tree_sum(squares) / CP_GROUP);
+    for (size_t i = 0; i < CP_GROUP; i++)
+        counts[i] = middle + fabsf(u[i]);
+}
+
 /* The best of the level's candidates for u (largest weight +1): the scale that fits its integers.
  */
-INSTANCE float search(const level *l, const float u[CP_GROUP]) {
+INSTANCE float search(const level *l, const float u[CP_GROUP], const float counts[CP_GROUP]) {
     float best = 0, scale = 1 / l->plain;
     for (size_t batch = 0; batch < l->n_batches; batch++) {
         const float *step = l->steps + batch * LANES;
@@ -137,11 +152,11 @@ INSTANCE float search(const level *l, const float u[CP_GROUP]) {
         for (size_t i = 0; i < CP_GROUP; i++)
             for (size_t k = 0; k < LANES; k++) {
                 float q = rounded(u[i] * step[k], l->lo, l->hi);
-                uq[k] += u[i] * q;
-                qq[k] += q * q;
+                uq[k] += counts[i] * (u[i] * q);
+                qq[k] += counts[i] * (q * q);
             }
         for (size_t k = 0; k < LANES; k++)
-            gain[k] = uq[k] * uq[k] / qq[k]; /* qq is at least 25: the largest weight's step */
+            gain[k] = uq[k] * uq[k] / qq[k]; /* qq is above 25: the largest weight's own step */
         for (size_t k = 0; k < LANES; k++)
             if (gain[k] > best) {
                 best = gain[k];
@@ -154,30 +169,35 @@ INSTANCE float search(const level *l, const float u[CP_GROUP]) {
 /* Integers for a scale as it will be used, what they cost, and the scale that would fit them. */
 typedef struct fit {
     uint16_t half;
-    float q[CP_GROUP], error, better;
+    float q[CP_GROUP];
+    float cost, better; /* squared errors as they count */
+    float error;        /* squared errors */
 } fit;
 
-INSTANCE void settle(const level *l, const float w[CP_GROUP], float scale, fit *out) {
+INSTANCE void settle(const level *l, const float w[CP_GROUP], const float counts[CP_GROUP],
+                     float scale, fit *out) {
     scale = scale > HALF_MAX ? HALF_MAX : scale < -HALF_MAX ? -HALF_MAX : scale;
     out->half = cp_half_of_float(scale);
     float s = cp_float_of_half(out->half), inverse = s != 0 ? 1 / s : 0;
-    float error[CP_GROUP], wq[CP_GROUP], qq[CP_GROUP];
+    float error[CP_GROUP], cost[CP_GROUP], wq[CP_GROUP], qq[CP_GROUP];
     for (size_t i = 0; i < CP_GROUP; i++) {
         float q = rounded(w[i] * inverse, l->lo, l->hi), e = w[i] - s * q;
         out->q[i] = q;
         error[i] = e * e;
-        wq[i] = w[i] * q;
-        qq[i] = q * q;
+        cost[i] = counts[i] * (e * e);
+        wq[i] = counts[i] * (w[i] * q);
+        qq[i] = counts[i] * (q * q);
     }
     float squares = tree_sum(qq);
     out->error = tree_sum(error);
+    out->cost = tree_sum(cost);
     out->better = squares > 0 ? tree_sum(wq) / squares : 0;
 }
 
 /* False when the group has no quantized form. */
 INSTANCE bool quantize_group(const level *l, const float w[CP_GROUP], int8_t values[CP_GROUP],
                              uint16_t *half, double *error) {
-    float top = largest(w), u[CP_GROUP];
+    float top = largest(w), u[CP_GROUP], counts[CP_GROUP];
     memset(values, 0, CP_GROUP);
     *half = 0;
     *error = 0;
@@ -187,13 +207,14 @@ INSTANCE bool quantize_group(const level *l, const float w[CP_GROUP], int8_t val
         return true;
     for (size_t i = 0; i < CP_GROUP; i++)
         u[i] = w[i] / top;
+    count(u, counts);
     fit best, other;
-    settle(l, w, top / l->plain, &best);
-    settle(l, w, top * search(l, u), &other);
-    if (other.error <= best.error)
+    settle(l, w, counts, top / l->plain, &best);
+    settle(l, w, counts, top * search(l, u, counts), &other);
+    if (other.cost <= best.cost)
         best = other;
-    settle(l, w, best.better, &other);
-    if (other.error < best.error)
+    settle(l, w, counts, best.better, &other);
+    if (other.cost < best.cost)
         best = other;
     for (size_t i = 0; i < CP_GROUP; i++)
         values[i] = (int8_t)(int)best.q[i];

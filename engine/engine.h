@@ -43,8 +43,8 @@ const cp_model_config *cp_engine_config(const cp_engine *engine);
 const cp_sampling *cp_engine_sampling(const cp_engine *engine);
 size_t cp_engine_n_threads(const cp_engine *engine);
 size_t cp_engine_weight_bytes(const cp_engine *engine); /* mapped */
-/* The level of the matrices: "f32", "f16", "bf16", "int8", "int4", or "int4-mixed" where int4 and
- * int8 both occur. */
+/* The level of the matrices: "f32", "f16", "bf16", "int8", "int4", or "int4-mixed" where there
+ * are several or int5. */
 const char *cp_engine_quant(const cp_engine *engine);
 cp_kv cp_engine_kv(const cp_engine *engine); /* never AUTO */
 /* KV cache bytes for one token, all layers. */

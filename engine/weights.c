@@ -45,12 +45,11 @@ static cp_status wrong_type(const loader *l, const char *path, const cp_tensor *
 /* The tiles of quant.h: U8 [tiles, superblocks, bytes of one], the last telling the type. */
 static cp_status quantized(const loader *l, const char *path, const cp_tensor *t, size_t rows,
                            size_t cols, cp_matrix *out) {
-    if (t->n_dims != 3 ||
-        (t->shape[2] != CP_INT8_SUPER_BYTES && t->shape[2] != CP_INT4_SUPER_BYTES))
+    cp_quant quant;
+    if (t->n_dims != 3 || !cp_quant_of_bytes(t->shape[2], &quant))
         return wrong_type(l, path, t);
     if (t->shape[0] != cp_quant_tiles(rows) || t->shape[1] != cp_quant_supers(cols))
         return wrong_shape(l, path, t, 3, cp_quant_tiles(rows), cp_quant_supers(cols));
-    cp_quant quant = t->shape[2] == CP_INT8_SUPER_BYTES ? CP_INT8 : CP_INT4;
     *out = (cp_matrix){t->data, CP_U8, quant, rows, cols};
     return CP_OK;
 }
@@ -179,7 +178,7 @@ void cp_matrix_widen_row(const cp_matrix *w, const cp_kernels *kernels, size_t r
                                  w->cols, out);
 }
 
-/* Notes which levels occur: bit 0 and 1 for int8 and int4, and the name of a float type. */
+/* Notes which levels occur: a bit for each cp_quant, and the name of a float type. */
 static void note(const cp_matrix *w, unsigned *quants, const char **float_name) {
     static const char *const names[] = {[CP_F32] = "f32", [CP_F16] = "f16", [CP_BF16] = "bf16"};
     if (w->dtype == CP_U8)
@@ -200,9 +199,9 @@ const char *cp_weights_level(const cp_weights *w, size_t n_layers) {
     }
     if (quants == 0)
         return float_name;
-    if (quants == (1u << CP_INT8 | 1u << CP_INT4))
-        return "int4-mixed";
-    return quants == 1u << CP_INT8 ? "int8" : "int4";
+    if (quants == 1u << CP_INT8 || quants == 1u << CP_INT4)
+        return cp_quant_name(quants == 1u << CP_INT8 ? CP_INT8 : CP_INT4);
+    return "int4-mixed";
 }
 
 void cp_weights_close(cp_weights *w) {

@@ -96,6 +96,10 @@ cp_engine *cp_llm_engine(cp_llm *llm) {
     return llm->engine;
 }
 
+const cp_engine *cp_llm_engine_of(const cp_llm *llm) {
+    return llm->engine;
+}
+
 const char *cp_llm_name(const cp_llm *llm) {
     return llm->name;
 }

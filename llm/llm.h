@@ -33,8 +33,9 @@ void cp_llm_close(cp_llm *llm);
 
 const cp_tokenizer *cp_llm_tokenizer(const cp_llm *llm);
 cp_engine *cp_llm_engine(cp_llm *llm);
-const char *cp_llm_name(const cp_llm *llm); /* the folder's last path component */
-size_t cp_llm_context(const cp_llm *llm);   /* tokens of prompt and answer together */
+const cp_engine *cp_llm_engine_of(const cp_llm *llm); /* for what is constant in it; any thread */
+const char *cp_llm_name(const cp_llm *llm);           /* the folder's last path component */
+size_t cp_llm_context(const cp_llm *llm);             /* tokens of prompt and answer together */
 
 typedef enum cp_text_part { CP_TEXT_THINKING, CP_TEXT_ANSWER } cp_text_part;
 typedef enum cp_finish { CP_FINISH_STOP, CP_FINISH_LENGTH, CP_FINISH_CANCELLED } cp_finish;

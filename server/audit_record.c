@@ -69,6 +69,7 @@ static void put_usage(const cp_llm_result *result, cp_json_writer *w) {
     member_size(w, "sampled", result->sampled_tokens);
     member_size(w, "appended", result->appended_tokens);
     member_size(w, "thinking", result->thinking_tokens);
+    member_size(w, "tail_bytes", result->structured.tail_bytes);
     cp_json_close_object(w);
     cp_json_member_bool(w, "thinking_truncated", result->thinking_truncated);
     cp_json_member_text(w, "finish_reason", cp_finish_name(result->finish));

@@ -95,6 +95,33 @@ static size_t first_difference(cp_str a, cp_str b) {
     return i == a.n && i == b.n ? SIZE_MAX : i;
 }
 
+static bool begins_with(cp_str text, cp_str start) {
+    return text.n >= start.n && memcmp(text.data, start.data, start.n) == 0;
+}
+
+typedef enum verdict { IDENTICAL, IDENTICAL_TO_THE_CUT, DIFFERENT } verdict;
+static const char *const verdict_words[] = {"identical", "identical up to where it was cut",
+                                            "DIFFERENT"};
+
+/* An answer that time or its client ended goes on further now: what the model wrote until then must
+ * be the beginning. (What closed a cut JSON text is not the model's.) */
+static verdict compare(const replay *r) {
+    cp_str thinking = cp_strbuf_str(&r->result.thinking), answer = cp_strbuf_str(&r->result.answer);
+    const cp_str *was_thinking = &r->record.thinking;
+    cp_str was_answer = r->record.answer;
+    int64_t tail = 0;
+    bool same_thinking = first_difference(*was_thinking, thinking) == SIZE_MAX;
+    if (same_thinking && first_difference(was_answer, answer) == SIZE_MAX)
+        return IDENTICAL;
+    if (cp_json_get_int(cp_json_member(r->record.clear, "tokens"), "record", "tail_bytes", 0,
+                        (int64_t)was_answer.n, &tail, NULL) == CP_OK)
+        was_answer.n -= (size_t)tail;
+    bool was_cut = strcmp(clear_text(r, "finish_reason"), "stop") != 0;
+    bool begins = was_answer.n == 0 ? begins_with(thinking, *was_thinking)
+                                    : same_thinking && begins_with(answer, was_answer);
+    return was_cut && begins ? IDENTICAL_TO_THE_CUT : DIFFERENT;
+}
+
 static void put_part(const char *name, cp_str then, cp_str now, cp_json_writer *w) {
     size_t at = first_difference(then, now);
     cp_json_key(w, name);
@@ -114,14 +141,15 @@ static const char *isa_then(const replay *r) {
     return cJSON_IsString(isa) ? isa->valuestring : "";
 }
 
-static void print_json(const replay *r, bool same) {
+static void print_json(const replay *r, verdict v) {
     cp_strbuf out;
     cp_json_writer w;
     cp_strbuf_init(&out, 65536);
     cp_json_writer_init(&w, &out);
     cp_json_open_object(&w);
     cp_json_member_text(&w, "trace_id", r->trace_id);
-    cp_json_member_bool(&w, "identical", same);
+    cp_json_member_bool(&w, "identical", v != DIFFERENT);
+    cp_json_member_bool(&w, "cut", v == IDENTICAL_TO_THE_CUT);
     put_part("thinking", r->record.thinking, cp_strbuf_str(&r->result.thinking), &w);
     put_part("answer", r->record.answer, cp_strbuf_str(&r->result.answer), &w);
     cp_json_member_int(&w, "tokens", (int64_t)r->result.ids.n);
@@ -142,22 +170,23 @@ static void print_part(const char *name, cp_str then, cp_str now) {
                at);
 }
 
-static bool report(const replay *r) {
-    cp_str thinking = cp_strbuf_str(&r->result.thinking), answer = cp_strbuf_str(&r->result.answer);
-    bool same = first_difference(r->record.thinking, thinking) == SIZE_MAX &&
-                first_difference(r->record.answer, answer) == SIZE_MAX;
-    if (r->json) {
-        print_json(r, same);
-        return same;
-    }
-    printf("%s: %s\n", r->trace_id, same ? "identical" : "DIFFERENT");
-    print_part("thinking", r->record.thinking, thinking);
-    print_part("answer", r->record.answer, answer);
+static void print_text(const replay *r, verdict v) {
+    printf("%s: %s\n", r->trace_id, verdict_words[v]);
+    print_part("thinking", r->record.thinking, cp_strbuf_str(&r->result.thinking));
+    print_part("answer", r->record.answer, cp_strbuf_str(&r->result.answer));
     printf("  model %s, %zu tokens, instruction set %s then, %s now\n", cp_llm_name(r->llm),
            r->result.ids.n, isa_then(r), cp_engine_isa(cp_llm_engine(r->llm)));
-    if (!same)
+    if (v == DIFFERENT)
         printf("  (only quantized weights promise the same bits everywhere: docs/audit.md)\n");
-    return same;
+}
+
+static bool report(const replay *r) {
+    verdict v = compare(r);
+    if (r->json)
+        print_json(r, v);
+    else
+        print_text(r, v);
+    return v != DIFFERENT;
 }
 
 /* ---- the command ------------------------------------------------------------------------------

@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/api.h"
+#include "server/audit_reader.h"
+#include "server/model_path.h"
 #include "server/secret.h"
 #include "server/start_rules.h"
 
@@ -31,6 +33,7 @@ typedef struct serving {
     cp_inference *inference;
     cp_patients *patients;
     cp_openai *openai;
+    cp_audit *audit; /* NULL: none */
     cp_triage *triage;
     cp_http_server *http;
     cp_api api;
@@ -108,6 +111,22 @@ static void observe_result(void *user, const cp_llm_result *result) {
     cp_metrics_generation(user, result);
 }
 
+/* Every answer is recorded from the first one on. */
+static cp_status open_audit(serving *s, cp_error *err) {
+    char dir[CP_PATH_CAP];
+    const cp_settings *settings = &s->settings;
+    if (!cp_audit_is_on(settings))
+        return CP_OK;
+    bool is_mock = cp_inference_is_mock(s->inference);
+    cp_status status = CP_OK;
+    if (!is_mock)
+        status = cp_model_path_find("LLM_MODE", settings->llm_mode, settings->model_cache_dir, "",
+                                    dir, err);
+    const cp_audit_options options = {
+        .path = settings->audit_file, .secret = s->secret.text, .model_dir = is_mock ? NULL : dir};
+    return status == CP_OK ? cp_audit_open(&options, &s->audit, err) : status;
+}
+
 static cp_status start(serving *s, cp_error *err) {
     cp_status status = open_access(s, err);
     if (status == CP_OK)
@@ -117,10 +136,12 @@ static cp_status start(serving *s, cp_error *err) {
     if (status == CP_OK)
         status = cp_patients_open(&s->settings, &s->patients, err);
     if (status == CP_OK)
-        status =
-            cp_triage_create(&s->settings, s->metrics, s->inference, s->patients, &s->triage, err);
+        status = open_audit(s, err);
     if (status == CP_OK)
-        status = cp_openai_create(&s->settings, s->inference, &s->openai, err);
+        status = cp_triage_create(&s->settings, s->metrics, s->inference, s->patients, s->audit,
+                                  &s->triage, err);
+    if (status == CP_OK)
+        status = cp_openai_create(&s->settings, s->inference, s->audit, &s->openai, err);
     if (status != CP_OK)
         return status;
     s->api.settings = &s->settings;
@@ -250,6 +271,7 @@ int cmd_serve(int argc, char **argv) {
         return cp_command_failed("serve", &err);
     int status = run(&s);
     cp_inference_free(s.inference);
+    cp_audit_close(s.audit);
     cp_openai_free(s.openai);
     cp_triage_free(s.triage);
     cp_patients_close(s.patients);

@@ -13,14 +13,15 @@ const cp_api_error cp_openai_broken = {500, "internal", "the model could not ans
 
 /* ---- the service ----------------------------------------------------------------------------- */
 
-cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference, cp_openai **out,
-                           cp_error *err) {
+cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference, cp_audit *audit,
+                           cp_openai **out, cp_error *err) {
     *out = NULL;
     cp_openai *openai = calloc(1, sizeof *openai);
     if (!openai)
         return cp_error_no_memory(err, "the API");
     openai->settings = settings;
     openai->inference = inference;
+    openai->audit = audit;
     openai->created = (int64_t)time(NULL);
     cp_status status = cp_embedder_open(settings, &openai->embedder, err);
     if (status == CP_OK)
@@ -94,10 +95,9 @@ void cp_openai_fail_unknown_model(cp_http_request *request) {
     cp_http_fail(request, &unknown);
 }
 
-/* Reading name, level and limits changes nothing, whatever the type says. */
 static const cp_engine *chat_engine(const cp_openai *openai) {
     const cp_llm *llm = cp_inference_llm(openai->inference);
-    return llm ? cp_llm_engine((cp_llm *)(uintptr_t)llm) : NULL;
+    return llm ? cp_llm_engine_of(llm) : NULL;
 }
 
 void cp_openai_fingerprint(const cp_openai *openai, char *out, size_t cap) {

@@ -9,15 +9,17 @@
 #ifndef CP_SERVER_OPENAI_API_H
 #define CP_SERVER_OPENAI_API_H
 
+#include "server/audit_log.h"
 #include "server/http_server.h"
 #include "server/inference.h"
 
 typedef struct cp_openai cp_openai;
 
-/* Opens the embedding model, if there is one. Borrows both; the inference need not be started yet.
- */
-cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference, cp_openai **out,
-                           cp_error *err) CP_MUST_CHECK;
+/* Opens the embedding model, if there is one. Borrows all; the inference need not be started yet.
+ * `audit` (NULL: none) records what the model writes before it leaves; of a stream, before its
+ * end. */
+cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference, cp_audit *audit,
+                           cp_openai **out, cp_error *err) CP_MUST_CHECK;
 /* After the last request, and after the inference service, which may run its errands. NULL is
  * allowed. */
 void cp_openai_free(cp_openai *openai);

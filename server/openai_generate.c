@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/admission.h"
+#include "server/audit_answer.h"
 #include "server/openai_reply.h"
 #include "server/openai_service.h"
 
@@ -147,21 +148,77 @@ static void finish_with(job *j, const cp_api_error *error) {
     finish(j);
 }
 
+/* What was composed leaves. */
+static void deliver(job *j) {
+    if (j->request.stream) {
+        send_event(j);
+        if (j->starved)
+            cp_http_stream_fail(j->http, &cp_api_no_memory);
+    } else {
+        j->http->reply.status = 200;
+    }
+    finish(j);
+}
+
+static void on_recorded(void *user, cp_status status, const cp_error *err) {
+    static const cp_api_error unavailable = {
+        503, "audit_unavailable", "the answer could not be recorded; nothing leaves unrecorded",
+        NULL, 5};
+    job *j = user;
+    if (status == CP_OK) {
+        deliver(j);
+        return;
+    }
+    cp_log(CP_LOG_ERROR, "an answer was held back: it has no record",
+           CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err->message));
+    finish_with(j, &unavailable);
+}
+
+/* Only what a client has seen of a stream; the rest of the job is over. */
+static void on_parting_recorded(void *user, cp_status status, const cp_error *err) {
+    job *j = user;
+    if (status != CP_OK)
+        cp_log(CP_LOG_ERROR, "a stream that was left has no record",
+               CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err->message));
+    finish_with(j, cancel_reason(j));
+}
+
+/* Calls `done`, now or from the audit thread. */
+static void record(job *j, const cp_llm_result *result, cp_audit_done *done) {
+    cp_error err;
+    cp_audit_entry entry = cp_audit_entry_of(j->openai->inference, j->http);
+    entry.request = &j->request.llm;
+    entry.result = result;
+    entry.schema_text = j->request.schema_text;
+    cp_status status = cp_audit_submit(j->openai->audit, &entry, done, j, &err);
+    if (status != CP_OK)
+        done(j, status, &err);
+}
+
 static void finish_well(job *j, const cp_llm_result *result) {
     cp_http_reply *reply = &j->http->reply;
     if (j->request.stream) {
         begin_stream(j);
         cp_openai_chunk_end(&j->answer, result, &j->event);
-        send_event(j);
-        if (j->starved)
-            cp_http_stream_fail(j->http, &cp_api_no_memory);
     } else {
         cp_openai_reply_append(&j->answer, result, &reply->body);
-        reply->status = 200;
-        if (reply->body.failed != CP_OK || j->starved)
-            cp_http_fail(j->http, &cp_api_no_memory);
+        if (reply->body.failed != CP_OK || j->starved) {
+            finish_with(j, &cp_api_no_memory);
+            return;
+        }
     }
-    finish(j);
+    if (j->openai->audit)
+        record(j, result, on_recorded);
+    else
+        deliver(j);
+}
+
+static void part(job *j, const cp_llm_result *result) {
+    bool seen = j->begun && result->answer.n + result->thinking.n > 0;
+    if (seen && j->openai->audit)
+        record(j, result, on_parting_recorded);
+    else
+        finish_with(j, cancel_reason(j));
 }
 
 static void on_done(void *user, cp_status status, const cp_llm_result *result,
@@ -175,7 +232,7 @@ static void on_done(void *user, cp_status status, const cp_llm_result *result,
     }
     note(j, result);
     if (result->finish == CP_FINISH_CANCELLED)
-        finish_with(j, cancel_reason(j));
+        part(j, result);
     else if (is_empty_handed(result))
         finish_with(j, &cp_openai_late);
     else

@@ -315,9 +315,14 @@ static bool read_budget(cp_body_reader *r, cp_openai_request *out) {
 
 /* ---- response_format ------------------------------------------------------------------------- */
 
-/* The compiler's sentence names keywords and places in the schema, which is what helps. */
-static bool take_schema(cp_body_reader *r, cp_status status, const cp_error *err,
+/* `tree` is the schema as it came, NULL for any object; its text is kept for the audit log. The
+ * compiler's sentence names keywords and places in the schema, which is what helps. */
+static bool take_schema(cp_body_reader *r, cp_status status, const cJSON *tree, const cp_error *err,
                         cp_openai_request *out) {
+    if (status == CP_OK) {
+        out->schema_text = tree ? cJSON_PrintUnformatted(tree) : strdup("");
+        status = out->schema_text ? CP_OK : CP_ERR_NO_MEMORY;
+    }
     if (status == CP_OK && out->llm.stops[0])
         return cp_body_refuse(r, 400, "stop", "unsupported",
                               "stop and a response_format of JSON exclude each other");
@@ -361,7 +366,7 @@ static bool read_json_schema(cp_body_reader *r, const cJSON *format, cp_openai_r
     if (!schema)
         return cp_body_refuse(&inner, 422, "schema", "missing",
                               "response_format.json_schema.schema is required");
-    return take_schema(r, cp_schema_compile(schema, &out->schema, &err), &err, out);
+    return take_schema(r, cp_schema_compile(schema, &out->schema, &err), schema, &err, out);
 }
 
 static bool read_format(cp_body_reader *r, cp_openai_request *out) {
@@ -380,7 +385,7 @@ static bool read_format(cp_body_reader *r, cp_openai_request *out) {
     if (strcmp(type, "json_schema") == 0)
         return read_json_schema(r, format, out);
     if (strcmp(type, "json_object") == 0)
-        return take_schema(r, cp_schema_json_object(&out->schema, &err), &err, out);
+        return take_schema(r, cp_schema_json_object(&out->schema, &err), NULL, &err, out);
     return strcmp(type, "text") == 0 ||
            cp_body_refuse(&inner, 422, "type", "invalid",
                           "response_format.type must be text, json_object or json_schema");
@@ -454,6 +459,7 @@ void cp_openai_request_deinit(cp_openai_request *request) {
     free(request->joined);
     free(request->messages);
     cp_schema_free(request->schema);
+    free(request->schema_text);
     cJSON_Delete(request->tree);
     *request = (cp_openai_request){0};
 }

@@ -34,6 +34,7 @@ typedef struct cp_openai_request {
     cp_chat_message *messages;
     char **joined; /* [n_messages]: contents that came in parts; NULL where borrowed */
     cp_schema *schema;
+    char *schema_text; /* "" for any JSON object; NULL without a schema */
 } cp_openai_request;
 
 /* False: `fault` says what to answer. The request is released with deinit in either case. It must

@@ -10,6 +10,7 @@
 struct cp_openai {
     const cp_settings *settings;
     cp_inference *inference;
+    cp_audit *audit;       /* NULL: none */
     cp_embedder *embedder; /* NULL: no embedding model */
     int64_t created;       /* seconds since 1970 */
     atomic_bool draining, cancel_all;

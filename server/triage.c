@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "server/audit_answer.h"
 #include "server/patients_api.h"
 #include "server/safety.h"
 #include "server/triage_lane.h"
@@ -22,6 +23,7 @@ struct cp_triage {
     const cp_settings *settings;
     cp_metrics *metrics;
     cp_inference *inference;
+    cp_audit *audit; /* NULL: none */
     cp_patients *patients;
     cp_safety *safety;
     cp_schema *schema; /* of the model's answer */
@@ -38,6 +40,10 @@ typedef struct job {
     cp_strbuf prompt;
     cp_chat_message messages[2];
     cp_triage_stream *stream; /* NULL: the answer comes whole */
+    cp_llm_request asked;     /* as it was submitted */
+    cp_api_error no_record;   /* why there is no patient record; status 0: there is one */
+    cp_triage_verdict verdict;
+    const char *finish_reason; /* of the model's part; NULL without */
     uint64_t seed, deadline_ns;
 } job;
 
@@ -84,51 +90,121 @@ static cp_triage_outcome outcome_of(const job *j) {
     };
 }
 
-static void note(job *j, const cp_triage_outcome *o, const cp_triage_verdict *verdict) {
+static void note(const job *j) {
+    const cp_triage_verdict *verdict = &j->verdict;
     size_t n_flags = cp_safety_n_flags(&j->finding);
     cp_metrics_triage(j->triage->metrics, verdict->acuity, verdict->source, n_flags);
     if (verdict->degraded)
         cp_metrics_degraded(j->triage->metrics, verdict->degraded);
-    if (o->result) {
-        j->http->prompt_tokens = (int64_t)o->result->prompt_tokens;
-        j->http->completion_tokens = (int64_t)o->result->sampled_tokens;
-    }
     cp_log(CP_LOG_INFO, "triage answered", CP_LOG_S("trace_id", j->http->trace_id),
            CP_LOG_S("session_id", j->request.session_id), CP_LOG_I("acuity", verdict->acuity),
            CP_LOG_S("source", cp_acuity_source_name(verdict->source)),
            CP_LOG_I("red_flags", n_flags), CP_LOG_S("degraded", verdict->degraded),
-           CP_LOG_S("finish_reason", o->result ? cp_finish_name(o->result->finish) : NULL),
-           CP_LOG_N("total_ms", o->total_ms));
+           CP_LOG_S("finish_reason", j->finish_reason),
+           CP_LOG_N("total_ms", cp_clock_ms_since(j->http->received_ns)));
 }
 
-/* Writes and notes the reply; a job without memory for it is ended here, and false. */
-static bool put_reply(job *j, const cp_triage_outcome *outcome) {
-    cp_triage_verdict verdict;
-    cp_strbuf *body = &j->http->reply.body;
-    cp_triage_reply_append(outcome, body, &verdict);
-    if (body->failed != CP_OK) {
-        finish_with(j, &cp_api_no_memory);
-        return false;
-    }
-    note(j, outcome, &verdict);
-    return true;
-}
-
-/* The reply from what there is; `result` is NULL without a model. */
-static void answer(job *j, const cp_llm_result *result, const char *fault, int retry_after_s) {
+/* The reply from what there is; `result` is NULL without a model. False without memory. */
+static bool compose(job *j, const cp_llm_result *result, const char *fault) {
     cp_triage_outcome outcome = outcome_of(j);
     cp_http_reply *reply = &j->http->reply;
     outcome.result = result;
     outcome.fault = fault;
-    if (!put_reply(j, &outcome))
-        return;
+    if (j->no_record.status) {
+        outcome.error = &j->no_record;
+        outcome.request_id = j->http->request_id;
+    }
+    cp_strbuf_clear(&reply->body);
+    cp_triage_reply_append(&outcome, &reply->body, &j->verdict);
+    j->finish_reason = result ? cp_finish_name(result->finish) : NULL;
+    if (result) {
+        j->http->prompt_tokens = (int64_t)result->prompt_tokens;
+        j->http->completion_tokens = (int64_t)result->sampled_tokens;
+    }
+    return reply->body.failed == CP_OK;
+}
+
+/* What was composed leaves. */
+static void deliver(job *j) {
+    cp_http_reply *reply = &j->http->reply;
+    note(j);
     if (j->stream)
         cp_triage_stream_done(j->stream, cp_strbuf_str(&reply->body));
     else
         cp_strbuf_putc(&reply->body, '\n');
-    reply->status = 200;
-    reply->retry_after_s = retry_after_s;
+    reply->status = j->no_record.status ? j->no_record.status : 200;
+    reply->code = j->no_record.code;
     finish(j);
+}
+
+/* ---- its audit record ------------------------------------------------------------------------ */
+
+/* No model's answer leaves without its record. What the rules say does: a triage is never silent;
+ * the log tells that it went unrecorded. */
+static void deliver_unrecorded(job *j, const cp_error *err) {
+    cp_log(CP_LOG_ERROR, "triage answered without a record: by the rules alone",
+           CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err->message));
+    if (compose(j, NULL, "audit_unavailable"))
+        deliver(j);
+    else
+        finish_with(j, &cp_api_no_memory);
+}
+
+static void on_recorded(void *user, cp_status status, const cp_error *err) {
+    job *j = user;
+    if (status == CP_OK)
+        deliver(j);
+    else
+        deliver_unrecorded(j, err);
+}
+
+static cp_status submit_record(job *j, const cp_llm_result *result, cp_audit_done *done,
+                               cp_error *err) {
+    const char *rules[CP_SAFETY_MAX_HITS];
+    cp_audit_entry entry = cp_audit_entry_of(j->triage->inference, j->http);
+    for (size_t i = 0; i < j->finding.n; i++)
+        rules[i] = j->finding.rules[i]->id;
+    entry.mrn = j->request.mrn;
+    entry.rules = rules;
+    entry.n_rules = j->finding.n;
+    entry.acuity = j->verdict.acuity;
+    entry.acuity_source = cp_acuity_source_name(j->verdict.source);
+    entry.degraded = j->verdict.degraded;
+    entry.request = result ? &j->asked : NULL;
+    entry.result = result;
+    entry.schema_text = result ? cp_triage_answer_schema : NULL;
+    entry.answer = cp_strbuf_str(&j->http->reply.body);
+    return cp_audit_submit(j->triage->audit, &entry, done, j, err);
+}
+
+/* The reply from what there is, once its record is on the disk. */
+static void answer(job *j, const cp_llm_result *result, const char *fault, int retry_after_s) {
+    cp_error err;
+    j->http->reply.retry_after_s = retry_after_s;
+    if (!compose(j, result, fault))
+        finish_with(j, &cp_api_no_memory);
+    else if (!j->triage->audit)
+        deliver(j);
+    else if (submit_record(j, result, on_recorded, &err) != CP_OK)
+        deliver_unrecorded(j, &err);
+}
+
+static void on_parting_recorded(void *user, cp_status status, const cp_error *err) {
+    job *j = user;
+    if (status != CP_OK)
+        cp_log(CP_LOG_ERROR, "a stream that was left has no record",
+               CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err->message));
+    finish_with(j, &cp_api_client_left);
+}
+
+/* The client has gone; what it has seen of a stream is recorded all the same. */
+static void part(job *j, const cp_llm_result *result) {
+    cp_error err;
+    bool seen = j->stream && result->answer.n + result->thinking.n > 0;
+    if (!seen || !j->triage->audit || !compose(j, NULL, "client_left"))
+        finish_with(j, &cp_api_client_left); /* nobody is there to read it */
+    else if (submit_record(j, result, on_parting_recorded, &err) != CP_OK)
+        on_parting_recorded(j, err.status, &err);
 }
 
 /* ---- what the model says --------------------------------------------------------------------- */
@@ -164,7 +240,7 @@ static void on_done(void *user, cp_status status, const cp_llm_result *result,
     job *j = user;
     bool was_cancelled = status == CP_OK && result->finish == CP_FINISH_CANCELLED;
     if (was_cancelled && !atomic_load(&j->triage->cancel_all)) {
-        finish_with(j, &cp_api_client_left); /* nobody is there to read it */
+        part(j, result);
         return;
     }
     if (status == CP_OK) {
@@ -187,7 +263,7 @@ static void submit(job *j) {
         answer(j, NULL, "loading", 0);
         return;
     }
-    cp_llm_request request = {
+    j->asked = (cp_llm_request){
         .messages = j->messages,
         .n_messages = 2,
         .thinking = thinking,
@@ -202,10 +278,10 @@ static void submit(job *j) {
         .is_cancelled = is_cancelled,
         .user = j,
     };
-    request.sampling.seed = j->seed;
+    j->asked.sampling.seed = j->seed;
     if (asked->has_temperature)
-        request.sampling.temperature = asked->temperature;
-    cp_status status = cp_inference_submit(inference, &request, on_done, &err);
+        j->asked.sampling.temperature = asked->temperature;
+    cp_status status = cp_inference_submit(inference, &j->asked, on_done, &err);
     if (status != CP_OK)
         answer(j, NULL, reason_of(status),
                status == CP_ERR_BUSY ? cp_inference_retry_after_s(inference) : 0);
@@ -225,18 +301,8 @@ static void answer_without_record(job *j, const cp_api_error *error) {
     cp_status status = cp_triage_prepare(j->triage->safety, NULL, j->request.query, today(stamp),
                                          &j->finding, NULL);
     (void)status; /* without a prompt nothing can fail */
-    cp_triage_outcome outcome = outcome_of(j);
-    cp_http_reply *reply = &j->http->reply;
-    outcome.fault = "no_record";
-    outcome.error = error;
-    outcome.request_id = j->http->request_id;
-    if (!put_reply(j, &outcome))
-        return;
-    cp_strbuf_putc(&reply->body, '\n');
-    reply->status = error->status;
-    reply->code = error->code;
-    reply->retry_after_s = error->retry_after_s;
-    finish(j);
+    j->no_record = *error;
+    answer(j, NULL, "no_record", error->retry_after_s);
 }
 
 /* Rules and prompt. */
@@ -359,8 +425,8 @@ static cp_status open_parts(cp_triage *triage, cp_error *err) {
 }
 
 cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
-                           cp_inference *inference, cp_patients *patients, cp_triage **out,
-                           cp_error *err) {
+                           cp_inference *inference, cp_patients *patients, cp_audit *audit,
+                           cp_triage **out, cp_error *err) {
     *out = NULL;
     cp_triage *triage = calloc(1, sizeof *triage);
     if (!triage)
@@ -369,6 +435,7 @@ cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
     triage->metrics = metrics;
     triage->inference = inference;
     triage->patients = patients;
+    triage->audit = audit;
     cp_status status = open_parts(triage, err);
     if (status == CP_OK)
         *out = triage;

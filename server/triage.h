@@ -13,6 +13,7 @@
 #ifndef CP_SERVER_TRIAGE_H
 #define CP_SERVER_TRIAGE_H
 
+#include "server/audit_log.h"
 #include "server/http_server.h"
 #include "server/inference.h"
 #include "server/metrics.h"
@@ -21,10 +22,11 @@
 
 typedef struct cp_triage cp_triage;
 
-/* Opens the rules. Borrows the rest; the inference is not started yet. */
+/* Opens the rules. Borrows the rest; the inference is not started yet, `audit` is NULL for no log.
+ */
 cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
-                           cp_inference *inference, cp_patients *patients, cp_triage **out,
-                           cp_error *err) CP_MUST_CHECK;
+                           cp_inference *inference, cp_patients *patients, cp_audit *audit,
+                           cp_triage **out, cp_error *err) CP_MUST_CHECK;
 /* After the last request. NULL is allowed. */
 void cp_triage_free(cp_triage *triage);
 

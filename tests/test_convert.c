@@ -6,6 +6,7 @@
 #include "convert/output_folder.h"
 #include "convert/quantize.h"
 #include "convert/synthetic.h"
+#include "engine/checkpoint.h"
 #include "engine/engine.h"
 #include "engine/safetensors.h"
 
@@ -87,7 +88,8 @@ static double stored_value(const cp_tensor *t, size_t cols, size_t row, size_t c
         memcpy(&value, &bits, sizeof value);
         return (double)value;
     }
-    cp_quant quant = t->shape[2] == CP_INT8_SUPER_BYTES ? CP_INT8 : CP_INT4;
+    cp_quant quant;
+    assert_true(cp_quant_of_bytes(t->shape[2], &quant));
     int8_t values[CP_GROUP];
     uint16_t half;
     cp_quant_unpack(quant,
@@ -114,8 +116,10 @@ static void check_tensor(const cp_source *source, size_t index, const cp_tensor 
         assert_true(t->dtype == CP_U8 && t->n_dims == 3);
         assert_int_equal(t->shape[0], cp_quant_tiles(want->rows));
         assert_int_equal(t->shape[1], cp_quant_supers(want->cols));
-        assert_true(t->shape[2] == CP_INT8_SUPER_BYTES || t->shape[2] == CP_INT4_SUPER_BYTES);
-        assert_true(level != CP_LEVEL_INT8 || t->shape[2] == CP_INT8_SUPER_BYTES);
+        cp_quant quant;
+        assert_true(cp_quant_of_bytes(t->shape[2], &quant));
+        assert_true(level != CP_LEVEL_INT8 || quant == CP_INT8);
+        assert_true(level != CP_LEVEL_INT4 || quant != CP_INT5);
         assert_int_equal((uintptr_t)t->data % 64, 0);
     }
     for (size_t r = 0; r < want->rows; r++) {
@@ -284,6 +288,48 @@ static double policy_bits(const cp_source *source, cp_quant_level level) {
     }
     free(storages);
     return bits / weights;
+}
+
+/* The mixed level of a small model: int5 is in use, and its name is the level's. */
+static void the_mixed_level_uses_int5(void **state) {
+    (void)state;
+    char dst[CP_PATH_CAP];
+    snprintf(dst, sizeof dst, "%s", convert(models[0], CP_LEVEL_INT4_MIXED, 1, NULL));
+    cp_error err;
+    cp_checkpoint checkpoint;
+    size_t n_int5 = 0;
+    assert_cp_ok(cp_checkpoint_open(dst, &checkpoint, &err));
+    for (size_t f = 0; f < checkpoint.n; f++)
+        for (size_t i = 0; i < checkpoint.files[f].n; i++) {
+            const cp_tensor *t = &checkpoint.files[f].tensors[i];
+            n_int5 += t->dtype == CP_U8 && t->shape[2] == CP_INT5_SUPER_BYTES;
+        }
+    cp_checkpoint_close(&checkpoint);
+    assert_true(n_int5 > 0);
+    cp_engine *engine;
+    assert_cp_ok(cp_engine_open(dst, &(cp_engine_options){.n_threads = 1}, &engine, &err));
+    assert_string_equal(cp_engine_quant(engine), "int4-mixed");
+    cp_engine_close(engine);
+}
+
+/* As many bytes, but the last dimension is no level's: refused, with the tensor's name. */
+static void tiles_of_no_level_are_refused(void **state) {
+    (void)state;
+    char dst[CP_PATH_CAP];
+    cp_error err;
+    cp_engine *engine = NULL;
+    snprintf(dst, sizeof dst, "%s", convert(models[0], CP_LEVEL_INT4_MIXED, 1, NULL));
+    cp_strbuf weights = weights_of(dst);
+    char *header = (char *)(uintptr_t)cp_strbuf_text(&weights) + 8, *at = strstr(header, ",704]");
+    assert_true(at && at[-2] == ',');
+    const char swapped[] = {'7', '0', '4', ',', at[-1]}; /* [tiles, 704, superblocks] */
+    memcpy(at - 1, swapped, sizeof swapped);
+    assert_cp_ok(cp_file_write(test_path(dst, "model.safetensors"), cp_strbuf_str(&weights), &err));
+    assert_int_not_equal(cp_engine_open(dst, &(cp_engine_options){.n_threads = 1}, &engine, &err),
+                         CP_OK);
+    assert_null(engine);
+    assert_non_null(strstr(err.message, "nor a matrix that carepath convert made"));
+    cp_strbuf_deinit(&weights);
 }
 
 static void four_bit_levels_keep_to_their_budget(void **state) {
@@ -614,6 +660,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(threads_do_not_change_the_bytes),
     cmocka_unit_test(source_hash_is_of_the_values),
     cmocka_unit_test(synthetic_rows_do_not_depend_on_how_they_are_read),
+    cmocka_unit_test(the_mixed_level_uses_int5),
+    cmocka_unit_test(tiles_of_no_level_are_refused),
     cmocka_unit_test(four_bit_levels_keep_to_their_budget),
     cmocka_unit_test(killed_runs_leave_nothing_that_opens),
     cmocka_unit_test(killed_replacements_leave_one_model),

@@ -47,7 +47,8 @@ static const cp_kernels *table_named(const char *name) {
  */
 
 static int8_t random_weight(cp_quant quant, size_t kind) {
-    int low = quant == CP_INT8 ? -127 : -8, high = quant == CP_INT8 ? 127 : 7;
+    int low = quant == CP_INT8 ? -127 : -cp_quant_bias(quant),
+        high = quant == CP_INT8 ? 127 : -1 - low;
     if (kind == 0)
         return (int8_t)low;
     if (kind == 1)
@@ -131,6 +132,17 @@ static void the_layout_is_the_documented_one(void **state) {
     cp_quant_pack(CP_INT4, super, 3, 1, values, 0x1234);
     assert_int_equal(super[41 / 8 * 64 + 3 * 4 + 1], 0x80 | (5 + 8)); /* 41 = 40 + 1: low nibble */
     assert_int_equal(super[8 * 64 + (16 + 3) * 2 + 1], 0x12);
+    cp_quant_clear(CP_INT5, super);
+    assert_int_equal(super[0], 0);
+    assert_int_equal(super[4 * 64], 0xff);
+    cp_quant_pack(CP_INT5, super, 3, 1, values, 0x1234); /* 5 + 16 = 0x15: 5 and the fifth bit */
+    assert_int_equal(super[5 * 64 + 9 / 8 * 64 + 3 * 4 + 1], 0x05); /* beside 0's nibble, 0 */
+    assert_int_equal(super[5 * 64 + 4 * 64 + 3 * 4 + 1], 0xff);
+    values[9] = -3; /* 13: the fifth bit is off, that of inputs 8..11 */
+    cp_quant_pack(CP_INT5, super, 3, 1, values, 0x1234);
+    assert_int_equal(super[5 * 64 + 9 / 8 * 64 + 3 * 4 + 1], 0x0d);
+    assert_int_equal(super[5 * 64 + 4 * 64 + 3 * 4 + 1], 0xff - (1 << 9 / 4));
+    assert_int_equal(super[10 * 64 + (16 + 3) * 2 + 1], 0x12);
 }
 
 static void a_widened_row_is_integer_times_scale(void **state) {
@@ -139,7 +151,7 @@ static void a_widened_row_is_integer_times_scale(void **state) {
     static unsigned char w[(MAX_ROWS / CP_TILE_ROWS + 1) * MAX_SUPERS * CP_INT8_SUPER_BYTES];
     static float out[MAX_COLS + 1];
     for (int round = 0; round < 20; round++) {
-        cp_quant q = (cp_quant)up_to(2);
+        cp_quant q = (cp_quant)up_to(CP_N_QUANTS);
         size_t rows = up_to(MAX_ROWS) + 1, cols = up_to(MAX_COLS) + 1, row = up_to(rows);
         random_matrix(q, rows, cols, w);
         out[cols] = NAN;
@@ -255,7 +267,7 @@ static void compare_products(const cp_kernels *k, cp_quant quant) {
     cp_kernels_scalar()->quant_product[quant](w, rows, &x, n_tokens, theirs.at, stride);
     char what[160];
     snprintf(what, sizeof what, "%s %s: %zu rows, %zu inputs, %zu tokens, stride %zu", k->name,
-             quant == CP_INT8 ? "int8" : "int4", rows, cols, n_tokens, stride);
+             cp_quant_name(quant), rows, cols, n_tokens, stride);
     same_outputs(what, &mine, &theirs);
     unfence(w, n_bytes);
 }

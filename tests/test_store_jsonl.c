@@ -187,8 +187,7 @@ static void every_allocation_of_an_import_may_fail(void **state) {
 
 typedef struct reader {
     cp_patient_store *store;
-    atomic_bool stop;
-    bool torn;
+    atomic_bool stop, torn;
 } reader;
 
 static void *read_on(void *arg) {
@@ -197,12 +196,13 @@ static void *read_on(void *arg) {
         cp_error err;
         cp_patient_record *record;
         if (r->store->get(r->store, "P1", &record, &err) != CP_OK) {
-            r->torn = true;
+            atomic_store(&r->torn, true);
             continue;
         }
         const cJSON *a = cp_json_member(record->patient, "a");
         const cJSON *b = cp_json_member(record->patient, "b");
-        r->torn |= (a != NULL) != (b != NULL) || (a && a->valueint != b->valueint);
+        if ((a != NULL) != (b != NULL) || (a && a->valueint != b->valueint))
+            atomic_store(&r->torn, true);
         cp_patient_record_free(record);
     }
     return NULL;
@@ -226,7 +226,7 @@ static void readers_see_whole_imports(void **state) {
     atomic_store(&r.stop, true);
     for (size_t i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
-    assert_false(r.torn);
+    assert_false(atomic_load(&r.torn));
     r.store->close(r.store);
 }
 

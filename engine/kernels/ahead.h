@@ -7,7 +7,7 @@
 
 #define CP_AHEAD_INLINE static inline __attribute__((always_inline))
 /* How far ahead, in superblocks: about 3 KiB. Farther lost up to 10% (int4). */
-#define CP_AHEAD_SUPERS(quant) ((quant) == CP_INT8 ? 3 : 6)
+#define CP_AHEAD_SUPERS(quant) ((quant) == CP_INT8 ? 3 : (quant) == CP_INT5 ? 5 : 6)
 
 /* What to ask for while superblock `s` of the first of `tiles` neighbouring tiles is used; the
  * other tiles' are each a tile further. Near a tile's end its stream goes on in the tile of the
@@ -20,15 +20,16 @@ CP_AHEAD_INLINE const char *cp_ahead(cp_quant quant, const char *tile, size_t s,
     return tile + at * super_bytes;
 }
 
-/* Asks for line `l`'s share (0..15, the last also for the scales) of the superblock at `ahead`. One
- * request a line: a superblock's requests at once fill the line buffers, and the arithmetic waits
- * behind them. */
+/* Asks for the share of step `l` (0..15, four inputs a row each; the last also for the scales) of
+ * the superblock at `ahead`. At most one line a step: a superblock's requests at once fill the line
+ * buffers, and the arithmetic waits behind them. */
 CP_AHEAD_INLINE void cp_ask_ahead(cp_quant quant, const char *ahead, size_t l) {
-    if (quant == CP_INT8)
-        __builtin_prefetch(ahead + l * CP_CACHE_LINE);
-    else if (l % 2 == 0)
-        __builtin_prefetch(ahead + l / 2 * CP_CACHE_LINE);
-    if (l == CP_SUPER / 4 - 1)
+    const size_t steps = CP_SUPER / 4;
+    const size_t lines = CP_GROUPS_A_SUPER * cp_quant_group_bytes(quant) / CP_CACHE_LINE;
+    size_t line = l * lines / steps;
+    if (l == 0 || line != (l - 1) * lines / steps)
+        __builtin_prefetch(ahead + line * CP_CACHE_LINE);
+    if (l == steps - 1)
         __builtin_prefetch(ahead + cp_quant_super_bytes(quant) - CP_SCALE_BYTES);
 }
 

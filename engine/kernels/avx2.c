@@ -221,7 +221,9 @@ const cp_kernels *cp_kernels_avx2(void) {
         .softmax = softmax,
         .swiglu = swiglu,
         .quantize = cp_avx2_quantize,
-        .quant_product = {[CP_INT8] = cp_avx2_product_int8, [CP_INT4] = cp_avx2_product_int4},
+        .quant_product = {[CP_INT8] = cp_avx2_product_int8,
+                          [CP_INT5] = cp_avx2_product_int5,
+                          [CP_INT4] = cp_avx2_product_int4},
     };
     return &table;
 }

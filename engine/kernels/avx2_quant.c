@@ -6,6 +6,8 @@
  * 3810 a 16-bit lane, so a group's eight products add up in 16 bits (30480) before one vpmaddwd;
  * then 8 * the sum of the activations is taken off.
  *
+ * int5: 2 * 31 * 127 = 7874, so only four products add up in 16 bits; a group is two halves.
+ *
  * int8, few tokens: |w| times the activations with w's signs (vpsignb), which fits vpmaddubsw
  * exactly (2 * 127 * 127 < 2^15). Many tokens: both sides widened to 16 bits once, then vpmaddwd
  * alone, which leaves the third vector port to the additions.
@@ -60,12 +62,25 @@ INLINE __m256i broadcast4(const void *from) {
     return _mm256_set1_epi32(four);
 }
 
-/* Line `l` (0..15) of a superblock: half `h`, as bytes 4 inputs a row; int4 still biased by 8. */
+/* Low four bits and, from bit `l` (0..7) of each byte of `plane`, the fifth. */
+INLINE __m256i with_fifth_bits(__m256i low, __m256i plane, size_t l) {
+    __m256i moved =
+        l < 4 ? _mm256_slli_epi16(plane, 4 - (int)l) : _mm256_srli_epi16(plane, (int)l - 4);
+    return _mm256_or_si256(low, _mm256_and_si256(moved, _mm256_set1_epi8(16)));
+}
+
+/* Line `l` (0..15) of a superblock: half `h`, as bytes 4 inputs a row; int5 and int4 still biased.
+ */
 INLINE __m256i weights(cp_quant quant, const char *super, size_t l, size_t h) {
     if (quant == CP_INT8)
         return load(super + l * 64 + h * 32);
-    __m256i both = load(super + l / 2 * 64 + h * 32);
-    return _mm256_and_si256(l % 2 ? _mm256_srli_epi16(both, 4) : both, _mm256_set1_epi8(15));
+    const char *group = super + l / GROUP_LINES * cp_quant_group_bytes(quant) + h * 32;
+    size_t in_group = l % GROUP_LINES;
+    __m256i both = load(group + in_group / 2 * 64);
+    __m256i low = _mm256_and_si256(l % 2 ? _mm256_srli_epi16(both, 4) : both, _mm256_set1_epi8(15));
+    if (quant == CP_INT4)
+        return low;
+    return with_fifth_bits(low, load(group + CP_INT4_LINES * 64), in_group);
 }
 
 INLINE __m256 weight_scales(cp_quant quant, const char *super, size_t group, size_t h) {
@@ -93,18 +108,26 @@ INLINE __m256i half_mask(size_t rows, size_t h) {
 /* ---- few tokens --------------------------------------------------------------------------------
  */
 
-/* One line of half h added to the sums of n tokens: 16-bit sums for int4, 32-bit ones for int8. */
+/* One line of half h added to the sums of n tokens: 32-bit sums for int8, else 16-bit ones. */
 INLINE void few_line(cp_quant quant, const char *super, size_t l, size_t h, const int8_t *x,
                      size_t x_stride, size_t n, __m256i sum[FEW_TOKENS]) {
     __m256i w = weights(quant, super, l, h), size = _mm256_abs_epi8(w);
     UNROLL for (size_t t = 0; t < n; t++) {
         __m256i four = broadcast4(x + t * x_stride);
-        if (quant == CP_INT4)
-            sum[t] = _mm256_add_epi16(sum[t], _mm256_maddubs_epi16(w, four));
-        else
+        if (quant == CP_INT8)
             sum[t] = _mm256_add_epi32(
                 sum[t], add_pairs(_mm256_maddubs_epi16(size, _mm256_sign_epi8(four, w))));
+        else
+            sum[t] = _mm256_add_epi16(sum[t], _mm256_maddubs_epi16(w, four));
         KEEP_ORDER(sum[t]);
+    }
+}
+
+/* Half a group's 16-bit sums, before they overflow: to 32 bits, and from zero again. */
+INLINE void set_aside(size_t n, __m256i sum[HALVES][FEW_TOKENS], __m256i to[HALVES][FEW_TOKENS]) {
+    UNROLL for (size_t h = 0; h < HALVES; h++) UNROLL for (size_t t = 0; t < n; t++) {
+        to[h][t] = add_pairs(sum[h][t]);
+        sum[h][t] = _mm256_setzero_si256();
     }
 }
 
@@ -114,10 +137,12 @@ INLINE void few_super(cp_quant quant, const char *super, const char *ahead, cons
     size_t n_groups = x->n_super * CP_GROUPS_A_SUPER;
     UNROLL for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++) {
         size_t group = s * CP_GROUPS_A_SUPER + g;
-        __m256i sum[HALVES][FEW_TOKENS];
+        __m256i sum[HALVES][FEW_TOKENS], first[HALVES][FEW_TOKENS];
         UNROLL for (size_t h = 0; h < HALVES; h++) UNROLL for (size_t t = 0; t < n; t++) sum[h][t] =
             _mm256_setzero_si256();
         UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
+            if (quant == CP_INT5 && l == GROUP_LINES / 2)
+                set_aside(n, sum, first);
             cp_ask_ahead(quant, ahead, g * GROUP_LINES + l);
             UNROLL for (size_t h = 0; h < HALVES; h++)
                 few_line(quant, super, g * GROUP_LINES + l, h, x->values + group * CP_GROUP + l * 4,
@@ -128,8 +153,11 @@ INLINE void few_super(cp_quant quant, const char *super, const char *ahead, cons
             UNROLL for (size_t t = 0; t < n; t++) {
                 size_t at = t * n_groups + group;
                 __m256i isum = sum[h][t];
-                if (quant == CP_INT4)
-                    isum = _mm256_sub_epi32(add_pairs(isum), _mm256_set1_epi32(8 * x->sums[at]));
+                if (quant != CP_INT8)
+                    isum = _mm256_sub_epi32(add_pairs(isum),
+                                            _mm256_set1_epi32(cp_quant_bias(quant) * x->sums[at]));
+                if (quant == CP_INT5)
+                    isum = _mm256_add_epi32(isum, first[h][t]);
                 acc[t][h] = add_group(acc[t][h], isum, w_scale, x->scales[at]);
             }
         }
@@ -176,10 +204,10 @@ INLINE void few(cp_quant quant, const char *w, size_t rows, const cp_activations
 /* Part of a tile, ready to multiply, and what the tokens need beside it. int8 is widened to 16 bits
  * on both sides: each group has inputs 0 and 2 of its 8 lines, then inputs 1 and 3. */
 typedef struct panel {
-    _Alignas(64) unsigned char lines[CHUNK_LINES * 2][HALVES][32]; /* int4: the first half */
+    _Alignas(64) unsigned char lines[CHUNK_LINES * 2][HALVES][32]; /* int5, int4: the first half */
     float scales[CHUNK_GROUPS][HALVES][8];
     int16_t wide[CALL_TOKENS][CHUNK_INPUTS];    /* int8 */
-    int32_t offsets[CALL_TOKENS][CHUNK_GROUPS]; /* int4: 8 * sum */
+    int32_t offsets[CALL_TOKENS][CHUNK_GROUPS]; /* int5, int4: bias * sum */
 } panel;
 
 /* A block's tokens: the first one's activations, from the chunk's first group on. */
@@ -213,7 +241,7 @@ INLINE void unpack_group(cp_quant quant, const char *super, size_t g, size_t at,
     for (size_t h = 0; h < HALVES; h++) {
         UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
             __m256i w = weights(quant, super, g * GROUP_LINES + l, h);
-            if (quant == CP_INT4) {
+            if (quant != CP_INT8) {
                 store(p->lines[at * GROUP_LINES + l][h], w);
             } else {
                 store(p->lines[2 * at * GROUP_LINES + l][h], even_bytes(w));
@@ -236,14 +264,53 @@ INLINE void prepare(cp_quant quant, const cp_activations *x, size_t first, size_
                     size_t n_groups, panel *p) {
     for (size_t t = 0; t < n_tokens; t++, first += x->n_super * CP_GROUPS_A_SUPER)
         for (size_t g = 0; g < n_groups; g++) {
-            if (quant == CP_INT4) {
-                p->offsets[t][g] = 8 * x->sums[first + g];
+            if (quant != CP_INT8) {
+                p->offsets[t][g] = cp_quant_bias(quant) * x->sums[first + g];
                 continue;
             }
             __m256i bytes = load(x->values + (first + g) * CP_GROUP);
             store(p->wide[t] + g * CP_GROUP, even_bytes(bytes));
             store(p->wide[t] + g * CP_GROUP + CP_GROUP / 2, odd_bytes(bytes));
         }
+}
+
+/* A group's sums of 4-byte lines times 4 inputs: 16-bit ones for int4, 32-bit ones for int8. */
+INLINE void sum_lines(cp_quant quant, const unsigned char (*lines)[HALVES][32], const char *x,
+                      size_t x_stride, size_t tokens, __m256i sum[BLOCK_TOKENS][HALVES]) {
+    const size_t steps = quant == CP_INT8 ? 2 * GROUP_LINES : GROUP_LINES;
+    UNROLL for (size_t l = 0; l < steps; l++) {
+        __m256i w[HALVES] = {load(lines[l][0]), load(lines[l][1])};
+        UNROLL for (size_t t = 0; t < tokens; t++) {
+            __m256i four = broadcast4(x + t * x_stride + l * 4);
+            UNROLL for (size_t h = 0; h < HALVES; h++) {
+                sum[t][h] = quant == CP_INT4
+                                ? _mm256_add_epi16(sum[t][h], _mm256_maddubs_epi16(w[h], four))
+                                : _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(w[h], four));
+                KEEP_ORDER(sum[t][h]);
+            }
+        }
+    }
+}
+
+/* The same for int5, four lines of one half at a time: their products' sum goes to 32 bits before
+ * the next token's are begun, so that no more registers are needed than for int4. */
+INLINE void sum_fours(const unsigned char (*lines)[HALVES][32], const char *x, size_t x_stride,
+                      size_t tokens, __m256i sum[BLOCK_TOKENS][HALVES]) {
+    UNROLL for (size_t l = 0; l < GROUP_LINES; l += 4) UNROLL for (size_t h = 0; h < HALVES; h++) {
+        __m256i w[4];
+        UNROLL for (size_t i = 0; i < 4; i++) w[i] = load(lines[l + i][h]);
+        UNROLL for (size_t t = 0; t < tokens; t++) {
+            const char *from = x + t * x_stride + l * 4;
+            __m256i pairs = _mm256_maddubs_epi16(w[0], broadcast4(from));
+            UNROLL for (size_t i = 1; i < 4; i++) {
+                pairs =
+                    _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w[i], broadcast4(from + 4 * i)));
+                KEEP_ORDER(pairs);
+            }
+            sum[t][h] = _mm256_add_epi32(sum[t][h], add_pairs(pairs));
+            KEEP_ORDER(sum[t][h]);
+        }
+    }
 }
 
 /* The panel's first n_groups groups times one block. */
@@ -264,27 +331,21 @@ INLINE void multiply(cp_quant quant, const panel *p, size_t tokens, size_t n_gro
             _mm_prefetch(b->ahead + a * 64, _MM_HINT_T1);
         UNROLL for (size_t t = 0; t < tokens; t++) UNROLL for (size_t h = 0; h < HALVES; h++)
             sum[t][h] = _mm256_setzero_si256();
-        const char *x = b->values + g * steps * 4;
-        UNROLL for (size_t l = 0; l < steps; l++) {
-            __m256i w[HALVES] = {load(p->lines[g * steps + l][0]),
-                                 load(p->lines[g * steps + l][1])};
-            UNROLL for (size_t t = 0; t < tokens; t++) {
-                __m256i four = broadcast4(x + t * b->value_stride + l * 4);
-                UNROLL for (size_t h = 0; h < HALVES; h++) {
-                    sum[t][h] = quant == CP_INT4
-                                    ? _mm256_add_epi16(sum[t][h], _mm256_maddubs_epi16(w[h], four))
-                                    : _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(w[h], four));
-                    KEEP_ORDER(sum[t][h]);
-                }
-            }
-        }
+        if (quant == CP_INT5)
+            sum_fours(p->lines + g * steps, b->values + g * steps * 4, b->value_stride, tokens,
+                      sum);
+        else
+            sum_lines(quant, p->lines + g * steps, b->values + g * steps * 4, b->value_stride,
+                      tokens, sum);
         UNROLL for (size_t h = 0; h < HALVES; h++) {
             __m256 w_scale = _mm256_load_ps(p->scales[g][h]);
             UNROLL for (size_t t = 0; t < tokens; t++) {
                 __m256i isum = sum[t][h];
                 if (quant == CP_INT4)
-                    isum = _mm256_sub_epi32(add_pairs(isum),
-                                            _mm256_set1_epi32(b->offsets[t * CHUNK_GROUPS + g]));
+                    isum = add_pairs(isum);
+                if (quant != CP_INT8)
+                    isum =
+                        _mm256_sub_epi32(isum, _mm256_set1_epi32(b->offsets[t * CHUNK_GROUPS + g]));
                 acc[t][h] = add_group(acc[t][h], isum, w_scale, b->scales[t * b->n_groups + g]);
             }
         }
@@ -303,6 +364,10 @@ MULTIPLY(int8, CP_INT8, 1)
 MULTIPLY(int8, CP_INT8, 2)
 MULTIPLY(int8, CP_INT8, 3)
 MULTIPLY(int8, CP_INT8, 4)
+MULTIPLY(int5, CP_INT5, 1)
+MULTIPLY(int5, CP_INT5, 2)
+MULTIPLY(int5, CP_INT5, 3)
+MULTIPLY(int5, CP_INT5, 4)
 MULTIPLY(int4, CP_INT4, 1)
 MULTIPLY(int4, CP_INT4, 2)
 MULTIPLY(int4, CP_INT4, 3)
@@ -310,6 +375,7 @@ MULTIPLY(int4, CP_INT4, 4)
 
 static void (*const multiplies[CP_N_QUANTS][BLOCK_TOKENS])(const panel *, size_t, const block *) = {
     [CP_INT8] = {multiply_int8_1, multiply_int8_2, multiply_int8_3, multiply_int8_4},
+    [CP_INT5] = {multiply_int5_1, multiply_int5_2, multiply_int5_3, multiply_int5_4},
     [CP_INT4] = {multiply_int4_1, multiply_int4_2, multiply_int4_3, multiply_int4_4},
 };
 
@@ -410,6 +476,7 @@ INLINE void many(cp_quant quant, const char *w, size_t rows, const cp_activation
     }
 
 PRODUCT(int8, CP_INT8)
+PRODUCT(int5, CP_INT5)
 PRODUCT(int4, CP_INT4)
 
 /* ---- activations -------------------------------------------------------------------------------

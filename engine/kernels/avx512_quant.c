@@ -1,8 +1,8 @@
 /* AVX-512 VNNI: quantized weights times int8 activations.
  *
  * vpdpbusd multiplies unsigned with signed bytes, so weights are biased to unsigned (int8 by XOR
- * 0x80, int4 as stored) and every group's sum starts at -bias * sum of the activations. A vector is
- * one line of a tile: 16 outputs.
+ * 0x80, int5 and int4 as stored) and every group's sum starts at -bias * sum of the activations. A
+ * vector is one line of a tile: 16 outputs.
  *
  * Few tokens: weights stream from memory to registers, each line used for all tokens at once. Many
  * tokens: a panel of 2 tiles x 1024 inputs is unpacked into the caches and multiplied with all
@@ -47,15 +47,27 @@ INLINE __m512i broadcast4(const int8_t *from) {
 }
 
 INLINE int32_t bias(cp_quant quant) {
-    return quant == CP_INT8 ? 128 : 8;
+    return quant == CP_INT8 ? 128 : cp_quant_bias(quant);
+}
+
+/* Low four bits and, from bit `l` (0..7) of each byte of `plane`, the fifth. */
+INLINE __m512i with_fifth_bits(__m512i low, __m512i plane, size_t l) {
+    __m512i moved = l < 4 ? _mm512_slli_epi16(plane, 4 - (unsigned)l)
+                          : _mm512_srli_epi16(plane, (unsigned)l - 4);
+    return _mm512_ternarylogic_epi32(low, moved, _mm512_set1_epi8(16), 0xf8); /* a | (b & c) */
 }
 
 /* Unsigned weights of line `l` (0..15, 4 inputs a row) of a superblock. */
 INLINE __m512i weights(cp_quant quant, const char *super, size_t l) {
     if (quant == CP_INT8)
         return _mm512_xor_si512(_mm512_loadu_si512(super + l * 64), _mm512_set1_epi8(-128));
-    __m512i both = _mm512_loadu_si512(super + l / 2 * 64);
-    return _mm512_and_si512(l % 2 ? _mm512_srli_epi16(both, 4) : both, _mm512_set1_epi8(15));
+    const char *group = super + l / GROUP_LINES * cp_quant_group_bytes(quant);
+    size_t in_group = l % GROUP_LINES;
+    __m512i both = _mm512_loadu_si512(group + in_group / 2 * 64);
+    __m512i low = _mm512_and_si512(l % 2 ? _mm512_srli_epi16(both, 4) : both, _mm512_set1_epi8(15));
+    if (quant == CP_INT4)
+        return low;
+    return with_fifth_bits(low, _mm512_loadu_si512(group + CP_INT4_LINES * 64), in_group);
 }
 
 /* The 16 rows' scales of a superblock's group, widened. */
@@ -326,6 +338,7 @@ INLINE void many(cp_quant quant, const char *w, size_t rows, const cp_activation
     }
 
 PRODUCT(int8, CP_INT8)
+PRODUCT(int5, CP_INT5)
 PRODUCT(int4, CP_INT4)
 
 /* ---- activations -------------------------------------------------------------------------------

@@ -8,6 +8,8 @@
 void cp_avx512_quantize(const float *x, size_t n, const cp_activations *out);
 void cp_avx512_product_int8(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
                             float *out, size_t stride);
+void cp_avx512_product_int5(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
+                            float *out, size_t stride);
 void cp_avx512_product_int4(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
                             float *out, size_t stride);
 

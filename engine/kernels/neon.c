@@ -212,7 +212,7 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
         out[i] = gate[i] / (1.0f + cp_expf(-gate[i])) * up[i];
 }
 
-#define TABLE(INT8, INT4)                                                                          \
+#define TABLE(PRODUCT)                                                                             \
     {                                                                                              \
         .name = "neon",                                                                            \
         .dot = dot,                                                                                \
@@ -224,12 +224,13 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
         .softmax = softmax,                                                                        \
         .swiglu = swiglu,                                                                          \
         .quantize = cp_neon_quantize,                                                              \
-        .quant_product = {[CP_INT8] = INT8, [CP_INT4] = INT4},                                     \
+        .quant_product =                                                                           \
+            {[CP_INT8] = PRODUCT##_int8, [CP_INT5] = PRODUCT##_int5, [CP_INT4] = PRODUCT##_int4},  \
     }
 
 const cp_kernels *cp_kernels_neon(void) {
-    static const cp_kernels baseline = TABLE(cp_neon_product_int8, cp_neon_product_int4);
-    static const cp_kernels dot_product = TABLE(cp_neon_dot_int8, cp_neon_dot_int4);
+    static const cp_kernels baseline = TABLE(cp_neon_product);
+    static const cp_kernels dot_product = TABLE(cp_neon_dot);
     bool has_dot_product = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
     return has_dot_product ? &dot_product : &baseline;
 }

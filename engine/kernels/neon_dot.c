@@ -31,6 +31,11 @@ void cp_neon_dot_int8(const void *w, size_t rows, const cp_activations *x, size_
     product(CP_INT8, w, rows, x, n_tokens, out, stride);
 }
 
+void cp_neon_dot_int5(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
+                      float *out, size_t stride) {
+    product(CP_INT5, w, rows, x, n_tokens, out, stride);
+}
+
 void cp_neon_dot_int4(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
                       float *out, size_t stride) {
     product(CP_INT4, w, rows, x, n_tokens, out, stride);

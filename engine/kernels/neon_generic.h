@@ -1,10 +1,10 @@
 /* Quantized weights times int8 activations on NEON, written once for the ways to sum a group.
  *
  * A file defines BLOCK_TOKENS (4 or 8: the most tokens whose sums its registers hold), includes
- * this, and defines group_sums. int4 weights are taken as stored, 8 too large; 8 times the sum of
- * the activations comes off at the end of a group. A block is 8 tokens x 1 "quad" (four rows: 16
- * bytes of each line), 4 x 2, or 2 or 1 x 4: weights are unpacked once for all its tokens, and one
- * token reads whole lines. */
+ * this, and defines group_sums. int5 and int4 weights are taken as stored, 16 and 8 too large;
+ * as many times the sum of the activations comes off at the end of a group. A block is 8 tokens x 1
+ * "quad" (four rows: 16 bytes of each line), 4 x 2, or 2 or 1 x 4: weights are unpacked once for
+ * all its tokens, and one token reads whole lines. */
 #ifdef BLOCK_TOKENS /* empty for whoever compiles it alone */
 
 #include "engine/quant.h"
@@ -15,7 +15,7 @@
 #define INLINE      static inline __attribute__((always_inline))
 #define UNROLL      _Pragma("GCC unroll 16")
 #define QUADS       4 /* of a tile */
-#define GROUP_LINES 8 /* of four inputs a row; two of them share a stored line of int4 */
+#define GROUP_LINES 8 /* of four inputs a row; two of them share a line of nibbles */
 
 /* isum[t] = the integer sums of one group for a quad (its first line's 16 bytes at `lines`) and
  * token t (its 32 activations at x + t * x_stride). */
@@ -26,8 +26,13 @@ INLINE void group_sums(cp_quant quant, const char *lines, size_t tokens, const i
 INLINE int8x16_t line_weights(cp_quant quant, const char *lines, size_t l) {
     size_t at = quant == CP_INT8 ? l : l / 2;
     uint8x16_t bytes = vld1q_u8((const uint8_t *)lines + at * 64);
-    if (quant == CP_INT4)
+    if (quant != CP_INT8)
         bytes = l % 2 ? vshrq_n_u8(bytes, 4) : vandq_u8(bytes, vdupq_n_u8(15));
+    if (quant == CP_INT5) { /* the fifth bit: bit l of the group's fifth line */
+        uint8x16_t plane = vld1q_u8((const uint8_t *)lines + CP_INT4_LINES * 64);
+        uint8x16_t moved = vshlq_u8(plane, vdupq_n_s8((int8_t)(4 - (int)l))); /* or to the right */
+        bytes = vorrq_u8(bytes, vandq_u8(moved, vdupq_n_u8(16)));
+    }
     return vreinterpretq_s8_u8(bytes);
 }
 
@@ -41,12 +46,8 @@ typedef struct block {
     size_t stride;
 } block;
 
-static inline size_t group_bytes(cp_quant quant) {
-    return (quant == CP_INT8 ? CP_INT8_LINES : CP_INT4_LINES) * 64 / CP_GROUPS_A_SUPER;
-}
-
 INLINE float32x4_t weight_scales(cp_quant quant, const char *super, size_t group, size_t quad) {
-    const char *scales = super + CP_GROUPS_A_SUPER * group_bytes(quant);
+    const char *scales = super + CP_GROUPS_A_SUPER * cp_quant_group_bytes(quant);
     const char *at = scales + (group * CP_TILE_ROWS + quad * 4) * 2;
     return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const uint8_t *)at)));
 }
@@ -77,7 +78,7 @@ INLINE void multiply_quads(cp_quant quant, const block *b, size_t tokens, size_t
     for (size_t g = 0; g < n_groups; g++) {
         size_t half = g % CP_GROUPS_A_SUPER;
         const char *super = b->tile + g / CP_GROUPS_A_SUPER * cp_quant_super_bytes(quant);
-        const char *lines = super + half * group_bytes(quant) + first * 16;
+        const char *lines = super + half * cp_quant_group_bytes(quant) + first * 16;
         UNROLL for (size_t q = 0; q < quads; q++) {
             int32x4_t isum[BLOCK_TOKENS];
             group_sums(quant, lines + q * 16, tokens, values + g * CP_GROUP, n_groups * CP_GROUP,
@@ -85,8 +86,8 @@ INLINE void multiply_quads(cp_quant quant, const block *b, size_t tokens, size_t
             float32x4_t w_scale = weight_scales(quant, super, half, first + q);
             UNROLL for (size_t t = 0; t < tokens; t++) {
                 size_t at = t * n_groups + g;
-                if (quant == CP_INT4)
-                    isum[t] = vsubq_s32(isum[t], vdupq_n_s32(8 * sums[at]));
+                if (quant != CP_INT8)
+                    isum[t] = vsubq_s32(isum[t], vdupq_n_s32(cp_quant_bias(quant) * sums[at]));
                 acc[t][q] =
                     vfmaq_f32(acc[t][q], vcvtq_f32_s32(isum[t]), vmulq_n_f32(w_scale, scales[at]));
             }

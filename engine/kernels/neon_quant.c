@@ -1,7 +1,7 @@
 /* NEON's baseline on quantized weights: activations to int8, and products without SDOT.
  *
  * SMLAL multiplies bytes into 16-bit lanes. There int8 products fit two at a time (2 * 128 * 127 <
- * 2^15) and a whole group's int4 products, nibbles as stored (8 * 15 * 127 = 15240). */
+ * 2^15) and a whole group's int5 and int4 products, as stored (8 * 31 * 127 = 31496). */
 #include "engine/kernels/neon.h"
 
 #include "engine/kernels/lanes.h"
@@ -106,6 +106,11 @@ INLINE void group_sums(cp_quant quant, const char *lines, size_t tokens, const i
 void cp_neon_product_int8(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
                           float *out, size_t stride) {
     product(CP_INT8, w, rows, x, n_tokens, out, stride);
+}
+
+void cp_neon_product_int5(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
+                          float *out, size_t stride) {
+    product(CP_INT5, w, rows, x, n_tokens, out, stride);
 }
 
 void cp_neon_product_int4(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,

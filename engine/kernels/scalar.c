@@ -81,7 +81,9 @@ const cp_kernels *cp_kernels_scalar(void) {
         .softmax = softmax,
         .swiglu = swiglu,
         .quantize = cp_scalar_quantize,
-        .quant_product = {[CP_INT8] = cp_scalar_product_int8, [CP_INT4] = cp_scalar_product_int4},
+        .quant_product = {[CP_INT8] = cp_scalar_product_int8,
+                          [CP_INT5] = cp_scalar_product_int5,
+                          [CP_INT4] = cp_scalar_product_int4},
     };
     return &table;
 }

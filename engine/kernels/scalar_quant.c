@@ -79,6 +79,11 @@ void cp_scalar_product_int8(const void *w, size_t rows, const cp_activations *x,
     product(CP_INT8, w, rows, x, n_tokens, out, stride);
 }
 
+void cp_scalar_product_int5(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
+                            float *out, size_t stride) {
+    product(CP_INT5, w, rows, x, n_tokens, out, stride);
+}
+
 void cp_scalar_product_int4(const void *w, size_t rows, const cp_activations *x, size_t n_tokens,
                             float *out, size_t stride) {
     product(CP_INT4, w, rows, x, n_tokens, out, stride);
