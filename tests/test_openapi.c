@@ -234,7 +234,7 @@ static void check_all(const char *const *env) {
 
 static void a_real_model_answers_as_documented(void **state) {
     (void)state;
-    check_all((const char *[]){"LLM_MODE=" GOLDEN "/models/tied-gqa2",
+    check_all((const char *[]){"LLM_MODE=" GOLDEN "/models/tied-gqa2", "MAX_NEW_TOKENS=48",
                                "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1", NULL});
 }
 

@@ -89,24 +89,28 @@ INLINE __mmask16 row_mask(size_t rows) {
 /* ---- few tokens --------------------------------------------------------------------------------
  */
 
-/* Superblock `s` of one tile times n tokens. */
-INLINE void few_super(cp_quant quant, const char *super, const char *ahead, const cp_activations *x,
-                      size_t s, size_t n, __m512 *acc) {
+/* Superblock `s` of neighbouring tiles times n tokens: a line of each tile in turn, so that the
+ * memory sees the tiles' streams side by side and activations are loaded once for all. */
+INLINE void few_super(cp_quant quant, const char *super, size_t tile_bytes, size_t tiles,
+                      const char *ahead, const cp_activations *x, size_t s, size_t n,
+                      __m512 acc[FEW_TILES][FEW_TOKENS]) {
     size_t n_groups = x->n_super * CP_GROUPS_A_SUPER;
     UNROLL for (size_t g = 0; g < CP_GROUPS_A_SUPER; g++) {
-        __m512i isum[FEW_TOKENS];
+        __m512i isum[FEW_TILES][FEW_TOKENS];
         size_t group = s * CP_GROUPS_A_SUPER + g;
-        UNROLL for (size_t t = 0; t < n; t++) isum[t] =
+        UNROLL for (size_t i = 0; i < tiles; i++) UNROLL for (size_t t = 0; t < n; t++) isum[i][t] =
             _mm512_set1_epi32(-bias(quant) * x->sums[t * n_groups + group]);
-        UNROLL for (size_t l = 0; l < GROUP_LINES; l++) {
-            __m512i w = weights(quant, super, g * GROUP_LINES + l);
-            cp_ask_ahead(quant, ahead, g * GROUP_LINES + l);
-            UNROLL for (size_t t = 0; t < n; t++) isum[t] = _mm512_dpbusd_epi32(
-                isum[t], w, broadcast4(x->values + (t * n_groups + group) * CP_GROUP + l * 4));
+        UNROLL for (size_t l = 0; l < GROUP_LINES; l++) UNROLL for (size_t i = 0; i < tiles; i++) {
+            __m512i w = weights(quant, super + i * tile_bytes, g * GROUP_LINES + l);
+            cp_ask_ahead(quant, ahead + i * tile_bytes, g * GROUP_LINES + l);
+            UNROLL for (size_t t = 0; t < n; t++) isum[i][t] = _mm512_dpbusd_epi32(
+                isum[i][t], w, broadcast4(x->values + (t * n_groups + group) * CP_GROUP + l * 4));
         }
-        __m512 w_scale = weight_scales(quant, super, g);
-        UNROLL for (size_t t = 0; t < n; t++) acc[t] =
-            add_group(acc[t], isum[t], w_scale, x->scales[t * n_groups + group]);
+        UNROLL for (size_t i = 0; i < tiles; i++) {
+            __m512 w_scale = weight_scales(quant, super + i * tile_bytes, g);
+            UNROLL for (size_t t = 0; t < n; t++) acc[i][t] =
+                add_group(acc[i][t], isum[i][t], w_scale, x->scales[t * n_groups + group]);
+        }
     }
 }
 
@@ -117,12 +121,9 @@ INLINE void few_tiles(cp_quant quant, const char *tile, size_t tiles, size_t row
     __m512 acc[FEW_TILES][FEW_TOKENS];
     UNROLL for (size_t i = 0; i < tiles; i++) UNROLL for (size_t t = 0; t < n; t++) acc[i][t] =
         _mm512_setzero_ps();
-    for (size_t s = 0; s < x->n_super; s++) {
-        const char *ahead = cp_ahead(quant, tile, s, x->n_super, tiles);
-        UNROLL for (size_t i = 0; i < tiles; i++)
-            few_super(quant, tile + i * tile_bytes + s * super_bytes, ahead + i * tile_bytes, x, s,
-                      n, acc[i]);
-    }
+    for (size_t s = 0; s < x->n_super; s++)
+        few_super(quant, tile + s * super_bytes, tile_bytes, tiles,
+                  cp_ahead(quant, tile, s, x->n_super, tiles), x, s, n, acc);
     UNROLL for (size_t i = 0; i < tiles; i++) UNROLL for (size_t t = 0; t < n; t++)
         _mm512_mask_storeu_ps(out + t * stride + i * CP_TILE_ROWS,
                               row_mask(rows - i * CP_TILE_ROWS), acc[i][t]);
