@@ -13,6 +13,11 @@
 static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
 static atomic_int configured_level = CP_LOG_INFO;
 static atomic_int configured_format = CP_LOG_TEXT;
+static _Atomic(cp_log_filter *) configured_filter;
+
+void cp_log_set_filter(cp_log_filter *filter) {
+    atomic_store(&configured_filter, filter);
+}
 
 void cp_log_configure(cp_log_level level, cp_log_format format) {
     atomic_store(&configured_level, (int)level);
@@ -28,8 +33,19 @@ bool cp_log_parse_level(const char *word, cp_log_level *out) {
     return false;
 }
 
+static void put_filtered(cp_json_writer *w, const cp_log_field *field, cp_log_filter *filter) {
+    cp_strbuf text;
+    cp_strbuf_init(&text, MAX_LINE_BYTES);
+    filter(field->key, (cp_str){field->text, strlen(field->text)}, &text);
+    cp_json_put_text(w, text.failed == CP_OK ? cp_strbuf_text(&text) : "[TEXT]");
+    cp_strbuf_deinit(&text);
+}
+
 static void put_field(cp_json_writer *w, const cp_log_field *field) {
-    if (field->kind == CP_LOG_FIELD_TEXT)
+    cp_log_filter *filter = atomic_load(&configured_filter);
+    if (field->kind == CP_LOG_FIELD_TEXT && field->text && filter)
+        put_filtered(w, field, filter);
+    else if (field->kind == CP_LOG_FIELD_TEXT)
         cp_json_put_text(w, field->text);
     else if (field->kind == CP_LOG_FIELD_INT)
         cp_json_put_int(w, field->integer);

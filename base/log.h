@@ -7,7 +7,7 @@
 #ifndef CP_BASE_LOG_H
 #define CP_BASE_LOG_H
 
-#include "base/error.h"
+#include "base/strbuf.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +34,11 @@ typedef struct cp_log_field {
 #define CP_LOG_I(k, v)                                                                             \
     ((cp_log_field){.key = (k), .kind = CP_LOG_FIELD_INT, .integer = (int64_t)(v)})
 #define CP_LOG_N(k, v) ((cp_log_field){.key = (k), .kind = CP_LOG_FIELD_NUMBER, .number = (v)})
+
+/* Sees every text field before it is written and appends what may be; NULL: fields are written as
+ * they are. It must not log. */
+typedef void cp_log_filter(const char *key, cp_str text, cp_strbuf *out);
+void cp_log_set_filter(cp_log_filter *filter);
 
 void cp_log_configure(cp_log_level level, cp_log_format format);
 /* "debug", "info", "warn", "error", "off"; any case. False for other words. */

@@ -7,6 +7,7 @@
 #include "server/api.h"
 #include "server/audit_reader.h"
 #include "server/model_path.h"
+#include "server/phi_guard.h"
 #include "server/secret.h"
 #include "server/start_rules.h"
 
@@ -135,6 +136,8 @@ static cp_status start(serving *s, cp_error *err) {
         status = cp_inference_create(&s->settings, &s->inference, err);
     if (status == CP_OK)
         status = cp_patients_open(&s->settings, &s->patients, err);
+    if (status == CP_OK)
+        status = cp_phi_guard_start(cp_patients_store(s->patients), err);
     if (status == CP_OK)
         status = open_audit(s, err);
     if (status == CP_OK)
@@ -275,6 +278,7 @@ int cmd_serve(int argc, char **argv) {
     cp_openai_free(s.openai);
     cp_triage_free(s.triage);
     cp_patients_close(s.patients);
+    cp_phi_guard_stop();
     cp_metrics_free(s.metrics);
     cp_access_close(s.access);
     cp_secret_wipe(&s.secret);

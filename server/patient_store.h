@@ -32,6 +32,9 @@ struct cp_patient_store {
     /* Once it returns CP_OK the change is kept. Doing it twice is as good as once. */
     cp_status (*put)(cp_patient_store *store, const cp_patient_change *change, cp_error *err);
     size_t (*count)(cp_patient_store *store); /* CP_COUNT_UNKNOWN where it would be a question */
+    /* Each patient object in turn, borrowed; NULL where it would be many questions. */
+    void (*each)(cp_patient_store *store, void (*visit)(void *user, const cJSON *patient),
+                 void *user);
     void (*close)(cp_patient_store *store);
 };
 

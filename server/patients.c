@@ -1,5 +1,7 @@
 #include "server/patients.h"
 
+#include "server/phi_guard.h"
+
 #include <stdlib.h>
 
 #define QUEUED_PER_THREAD 16
@@ -62,6 +64,8 @@ static void look_up_now(cp_store_task *task) {
     cp_patient_record *record;
     cp_error err = {0};
     cp_status status = store->get(store, lookup->mrn, &record, &err);
+    if (status == CP_OK && store->is_remote) /* an embedded store's names are known */
+        cp_phi_guard_learn(record->patient);
     lookup->on_done(lookup, status, record, &err);
 }
 

@@ -6,6 +6,7 @@
 #include "server/body_reader.h"
 #include "server/fhir_import.h"
 #include "server/patient_summary.h"
+#include "server/phi_guard.h"
 #include "server/triage_lane.h"
 
 #include <stdlib.h>
@@ -217,6 +218,7 @@ static cp_status store_all(cp_patient_store *store, const cp_fhir_import *import
         const cp_fhir_patient *p = &import->patients[i];
         const cp_patient_change change = {
             .mrn = p->mrn, .patient = p->patient, .documents = p->documents};
+        cp_phi_guard_learn(p->patient);
         status = store->put(store, &change, err);
     }
     return status;

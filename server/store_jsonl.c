@@ -478,6 +478,32 @@ static size_t jsonl_count(cp_patient_store *base) {
     return n;
 }
 
+/* A changed patient comes twice, as in the files and as now: old names are names. */
+static void jsonl_each(cp_patient_store *base, void (*visit)(void *user, const cJSON *patient),
+                       void *user) {
+    jsonl_store *store = (jsonl_store *)base;
+    const char *text = cp_strbuf_text(&store->tables[PATIENTS].text);
+    cJSON *patient;
+    for (size_t i = 0; i < store->n_patients; i++) {
+        const patient_row *p = &store->patients[i];
+        if (cp_json_parse("patient", text + p->offset, p->n_bytes, &patient, NULL) != CP_OK)
+            continue;
+        visit(user, patient);
+        cJSON_Delete(patient);
+    }
+    pthread_rwlock_rdlock(&store->lock);
+    for (size_t i = 0; i < store->n_changed; i++) {
+        const changed_row *c = &store->changed[i];
+        cp_patient_record *record;
+        if (cp_patient_record_parse("patient", (cp_str){c->text, c->n_bytes}, c->mrn, &record,
+                                    NULL) != CP_OK)
+            continue;
+        visit(user, record->patient);
+        cp_patient_record_free(record);
+    }
+    pthread_rwlock_unlock(&store->lock);
+}
+
 static void jsonl_close(cp_patient_store *base) {
     jsonl_store *store = (jsonl_store *)base;
     if (!store)
@@ -506,6 +532,7 @@ cp_status cp_patient_store_open_jsonl(const char *dir, cp_patient_store **out, c
                                      .get = jsonl_get,
                                      .put = jsonl_put,
                                      .count = jsonl_count,
+                                     .each = jsonl_each,
                                      .close = jsonl_close};
     store->journal = -1;
     pthread_rwlock_init(&store->lock, NULL);
