@@ -30,8 +30,9 @@ static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 409, 413,
 static const char *const refusals[] = {"missing_key",   "invalid_key",  "expired_key",
                                        "missing_scope", "rate_limited", "quota_exceeded",
                                        "local_only",    "other"};
-static const char *const degraded[] = {"loading",  "queue_full", "deadline",  "cut_off", "too_long",
-                                       "shutdown", "broken",     "no_record", "other"};
+static const char *const degraded[] = {"loading",           "queue_full", "deadline", "cut_off",
+                                       "too_long",          "shutdown",   "broken",   "no_record",
+                                       "audit_unavailable", "other"};
 #define N_DEGRADED CP_COUNT_OF(degraded)
 #define N_REFUSALS CP_COUNT_OF(refusals)
 #define N_ROUTES   CP_COUNT_OF(routes)
