@@ -54,8 +54,9 @@ LIBS      = $(shell pkg-config --libs $(PKGS)) -lm
 # Tests see every allocation of ours: tests/alloc_fault.c stands in front of them.
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
 
-# Sanitizers instrument every access of the unrolled kernels: beyond -O1 that takes minutes to compile.
-$(BUILD)/engine/kernels/%.o: CFLAGS += $(if $(SAN),-O1,-O3)
+# Sanitizers instrument every access of the unrolled kernels: with more than this that takes minutes to
+# compile.
+$(BUILD)/engine/kernels/%.o: CFLAGS += $(if $(SAN),-O1 -g1 -fno-var-tracking,-O3)
 $(BUILD)/convert/quantize.o: CFLAGS += -O3
 # Only these objects may use more than the baseline instruction set.
 $(BUILD)/engine/kernels/avx2.o $(BUILD)/engine/kernels/avx2_quant.o: ISA_FLAGS := -mavx2 -mfma -mf16c
