@@ -81,6 +81,7 @@ static recall *of_kind(recall *all, size_t *n, const char *kind) {
         if (strcmp(all[i].kind, kind) == 0)
             return &all[i];
     recall *r = &all[(*n)++];
+    *r = (recall){.n = 0};
     snprintf(r->kind, sizeof r->kind, "%s", kind);
     return r;
 }

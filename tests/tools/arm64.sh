@@ -103,11 +103,38 @@ compare() {
     echo "arm64: $1: the same $(wc -c <"$work/want") bytes on every processor"
 }
 
+# replayed MODEL: what a server here answered, every processor says again to the byte.
+replayed() {
+    export AUDIT_FILE="$work/audit.jsonl" SECRET_KEY=arm64.sh-arm64.sh-arm64.sh-arm64.sh
+    rm -f "$work"/audit.jsonl*
+    LLM_MODE=$1 PORT=0 build/release/carepath serve >"$work/serve" 2>"$work/serve.log" &
+    server=$!
+    ways="$ways $server"
+    for _ in $(seq 1 300); do
+        grep -q 'model loaded' "$work/serve.log" && break
+        kill -0 $server || { cat "$work/serve.log" >&2; return 1; }
+        sleep 0.1
+    done
+    url=$(sed -n 's/^listening on //p' "$work/serve")
+    curl -sf "$url/triage" -H 'Content-Type: application/json' \
+        -d '{"patient_mrn": "MRN-001", "query": "chest pain", "max_new_tokens": 40}' >"$work/triage"
+    kill $server
+    wait $server
+    ways=${ways% "$server"}
+    trace=$(sed -n 's/.*"trace_id":"\([0-9a-f]*\)".*/\1/p' "$work/triage")
+    for runner in on_this_machine on_scalar on_arm on_old_arm; do
+        "$runner" replay "$trace" --model "$1" | tee "$work/replay"
+        grep -q "^$trace: identical$" "$work/replay"
+    done
+    unset AUDIT_FILE SECRET_KEY
+}
+
 unpack_libraries "$@"
 compile
 work=$(mktemp -d)
 ways=
-trap '[ -z "$ways" ] || kill "$ways" || true; rm -rf "$work"' EXIT
+# shellcheck disable=SC2086
+trap '[ -z "$ways" ] || kill $ways || true; rm -rf "$work"' EXIT
 # The longest, beside all others on the other processor.
 taskset -c "$last" qemu-aarch64 -L "$sysroot" build/arm64/carepath-tests the_same_bits_every_way >"$work/ways" 2>&1 &
 ways=$!
@@ -126,6 +153,7 @@ for model in tied-gqa2 untied-gqa4-sharded; do
         compare "$work/$model-$quant" "$long"
     done
 done
+replayed "$work/tied-gqa2-int4"
 wait $ways && status=0 || status=$?
 ways=
 cat "$work/ways"
