@@ -315,12 +315,8 @@ cp_status cp_inference_submit(cp_inference *f, const cp_llm_request *request,
     return CP_OK;
 }
 
-cp_status cp_inference_errand(cp_inference *f, bool (*piece)(void *user), void *user,
-                              cp_error *err) {
-    errand *e = calloc(1, sizeof *e);
-    if (!e)
-        return cp_error_no_memory(err, "request");
-    *e = (errand){.piece = piece, .user = user};
+/* False when there are too many. */
+static bool add_errand(cp_inference *f, errand *e) {
     pthread_mutex_lock(&f->lock);
     bool full = f->n_errands >= MAX_ERRANDS;
     if (!full) {
@@ -330,7 +326,16 @@ cp_status cp_inference_errand(cp_inference *f, bool (*piece)(void *user), void *
         pthread_cond_signal(&f->for_engine);
     }
     pthread_mutex_unlock(&f->lock);
-    if (!full)
+    return !full;
+}
+
+cp_status cp_inference_errand(cp_inference *f, bool (*piece)(void *user), void *user,
+                              cp_error *err) {
+    errand *e = calloc(1, sizeof *e);
+    if (!e)
+        return cp_error_no_memory(err, "request");
+    *e = (errand){.piece = piece, .user = user};
+    if (add_errand(f, e))
         return CP_OK;
     free(e);
     return cp_error_set(err, CP_ERR_BUSY, "all %d places are taken", MAX_ERRANDS);
