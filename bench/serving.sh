@@ -1,7 +1,7 @@
 #!/bin/sh
 # What docs/serving.md promises, measured on a server of its own: a batch against one client, the longest pause
 # while a long prompt comes in, a second question about the same text, probes under load, overload, and
-# clients that do not read. Takes some four minutes; wants a quiet machine.
+# clients that do not read. Takes some six minutes; wants a quiet machine.
 #
 #   MODEL=build/bench/models/qwen3-0.6b-int4 sh bench/serving.sh
 #
@@ -38,9 +38,13 @@ load() {
     shift
     "$carepath" bench load --url "$url" --server-pid "$server" --temperature 0.9 --json "$@" >"$out/$name.json"
 }
-# get NAME KEY [MEMBER]: a number of a report.
+# get NAME KEY [MEMBER]: a number of a report, the first of that name.
 get() {
-    sed -n "s/.*\"$2\":${3:+{[^\}]*\"$3\":}\([0-9.]*\).*/\1/p" "$out/$1.json" | head -1
+    if [ $# -eq 3 ]; then
+        grep -o "\"$2\":{[^}]*}" "$out/$1.json" | head -1 | grep -o "\"$3\":[0-9.]*" | cut -d: -f2
+    else
+        grep -o "\"$2\":[0-9.]*" "$out/$1.json" | head -1 | cut -d: -f2
+    fi
 }
 ratio() {
     awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", (b > 0) ? a / b : 0 }'
@@ -48,7 +52,7 @@ ratio() {
 
 writers="--target completions --mode closed --stream --max-tokens 128"
 # shellcheck disable=SC2086
-load one $writers --clients 1 --warmup 2 --duration 12
+load one $writers --clients 1 --warmup 3 --duration 20
 # shellcheck disable=SC2086
 load eight $writers --clients 8 --warmup 4 --duration 25
 one=$(get one tokens_per_s)
@@ -84,9 +88,7 @@ done
 load busy $writers --clients 8 --duration 14 &
 beside=$!
 sleep 2
-for _ in 1; do
-    "$carepath" bench load --url "$url" --target health --rate 50 --duration 10 --json >"$out/health.json"
-done
+"$carepath" bench load --url "$url" --target health --rate 50 --duration 10 --json >"$out/health.json"
 wait "$beside" || true
 beside=
 echo "health under load: p50 $(get health answer_ms p50) ms, p99 $(get health answer_ms p99) ms"
