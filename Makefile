@@ -17,9 +17,10 @@ ARCH  := $(shell uname -m)
 DEB_PACKAGES := gcc make pkg-config libmicrohttpd-dev libcjson-dev libopenblas-pthread-dev \
                 libutf8proc-dev libpcre2-dev libxxhash-dev libssl-dev libcurl4-openssl-dev libmongoc-dev libcmocka-dev \
                 curl ca-certificates
-# The MongoDB driver's second generation has another name.
+# The MongoDB driver's second generation has another name. The program loads it when it is asked for
+# (server/mongoc_library); only the tests are linked with it.
 MONGOC := $(if $(shell pkg-config --exists mongoc2 && echo yes),mongoc2,libmongoc-1.0)
-PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash libcrypto libcurl $(MONGOC) openblas
+PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash libcrypto libcurl openblas
 
 # ---- what is built ---------------------------------------------------------------------------------
 FOLDERS ?= base tokenizer engine engine/kernels llm convert bench server
@@ -37,7 +38,7 @@ TEST_O  := $(TESTS:%.c=$(BUILD)/%.o)
 # ---- how -------------------------------------------------------------------------------------------
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla \
             -Wpointer-arith -Wwrite-strings -Wundef $(if $(WERROR),-Werror)
-CPPFLAGS += -I. -D_GNU_SOURCE -DCP_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS += -I. -D_GNU_SOURCE -DCP_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) $(MONGOC) 2>/dev/null)
 CFLAGS   ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE \
             $(if $(filter x86_64,$(ARCH)),-fcf-protection) \
@@ -50,7 +51,7 @@ LDSAN    := -fsanitize=$(SAN)
 endif
 ALL_CFLAGS  = -std=c11 $(WARN) $(CFLAGS) $(HARDEN) -ffp-contract=off -pthread
 ALL_LDFLAGS = $(LDFLAGS) $(LDSAN) -pie -pthread -Wl,-z,relro,-z,now -Wl,-z,noexecstack
-LIBS      = $(shell pkg-config --libs $(PKGS)) -lm
+LIBS      = $(shell pkg-config --libs $(PKGS)) -lm -ldl
 # Tests see every allocation of ours: tests/alloc_fault.c stands in front of them.
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
 
@@ -131,7 +132,7 @@ $(BUILD)/carepath: $(LIB_O) $(BUILD)/cli/main.o
 
 $(BUILD)/carepath-tests: $(LIB_O) $(TEST_O)
 	@echo "  LD  $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) $(WRAP) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_LDFLAGS) $(WRAP) -o $@ $^ $(LIBS) $(shell pkg-config --libs $(MONGOC)) -lcmocka
 
 TEST_PROGRAM ?= $(BUILD)/carepath
 $(BUILD)/tests/%.o: CPPFLAGS += -DCP_TEST_PROGRAM='"$(TEST_PROGRAM)"'

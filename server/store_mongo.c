@@ -12,9 +12,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/mongoc_library.h"
 
-#include <mongoc/mongoc.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -32,19 +31,7 @@ typedef struct mongo_store {
     int64_t timeout_ms;
 } mongo_store;
 
-/* ---- the library ------------------------------------------------------------------------ */
-
-static void start_library(void) {
-    setenv("MONGOC_DISABLE_SHM", "1", 1); /* no counters in a file that a crash would leave */
-    mongoc_init();
-    mongoc_log_set_handler(NULL, NULL); /* it writes to stderr, and who knows what */
-    atexit(mongoc_cleanup);
-}
-
-static void need_library(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, start_library);
-}
+/* ---- faults ------------------------------------------------------------------------------- */
 
 static cp_status fault(const bson_error_t *error, cp_error *err) {
     switch (error->domain) {
@@ -565,10 +552,12 @@ cp_status cp_patient_store_open_mongo(const cp_remote_config *config, cp_patient
     if (!config->url[0])
         return cp_error_set(err, CP_ERR_USAGE,
                             "MONGO_URI is not set, expected " URI_FORM " in the environment");
+    cp_status loaded = cp_mongoc_need(err);
+    if (loaded != CP_OK)
+        return loaded;
     mongo_store *store = calloc(1, sizeof *store);
     if (!store)
         return cp_error_no_memory(err, "patient store");
-    need_library();
     store->base = (cp_patient_store){.kind = "mongo",
                                      .is_remote = true,
                                      .get = mongo_get,
