@@ -13,7 +13,7 @@ run() { # run NAME COMMAND...
 }
 
 headers_alone() {
-    flags="-std=c11 -D_GNU_SOURCE -DCP_VERSION=\"0\" -I. -fsyntax-only -Wall -Wextra -Werror $(pkg-config --cflags libmicrohttpd libcjson libutf8proc libpcre2-8 openblas)"
+    flags="-std=c11 -D_GNU_SOURCE -DCP_VERSION=\"0\" -I. -fsyntax-only -Wall -Wextra -Werror $(pkg-config --cflags libmicrohttpd libcjson libutf8proc libpcre2-8 openblas) $(pkg-config --cflags mongoc2 2>/dev/null || pkg-config --cflags libmongoc-1.0)"
     for header in $(find base tokenizer engine llm convert bench server tests -name '*.h'); do
         # shellcheck disable=SC2086
         printf '#include "%s"\n' "$header" | ${CC:-cc} $flags -x c - || return 1
