@@ -9,29 +9,25 @@
 
 #include <mongoc/mongoc.h>
 
-#define CP_MONGOC_FUNCTIONS(X)                                                                     \
-    X(bson_append_array_begin)                                                                     \
-    X(bson_append_array_end) X(bson_append_bool) X(bson_append_document)                           \
-        X(bson_append_document_begin) X(bson_append_document_end) X(bson_append_double) X(         \
-            bson_append_int32) X(bson_append_int64) X(bson_append_null) X(bson_append_utf8)        \
-            X(bson_as_relaxed_extended_json) X(bson_destroy) X(bson_free) X(bson_iter_as_int64) X( \
-                bson_iter_init_find) X(mongoc_bulk_operation_destroy)                              \
-                X(mongoc_bulk_operation_execute) X(mongoc_bulk_operation_replace_one_with_opts) X( \
-                    mongoc_bulk_operation_update_one_with_opts) X(mongoc_cleanup)                  \
-                    X(mongoc_client_command_simple) X(mongoc_client_get_collection) X(             \
-                        mongoc_client_pool_destroy) X(mongoc_client_pool_new_with_error)           \
-                        X(mongoc_client_pool_pop) X(mongoc_client_pool_push) X(                    \
-                            mongoc_client_pool_set_error_api)                                      \
-                            X(mongoc_collection_create_bulk_operation_with_opts) X(                \
-                                mongoc_collection_destroy) X(mongoc_collection_find_with_opts)     \
-                                X(mongoc_cursor_destroy) X(mongoc_cursor_error)                    \
-                                    X(mongoc_cursor_next) X(mongoc_init) X(mongoc_log_set_handler) \
-                                        X(mongoc_uri_destroy) X(mongoc_uri_get_appname)            \
-                                            X(mongoc_uri_get_option_as_bool) X(mongoc_uri_get_tls) \
-                                                X(mongoc_uri_has_option)                           \
-                                                    X(mongoc_uri_new_with_error)                   \
-                                                        X(mongoc_uri_set_appname)                  \
-                                                            X(mongoc_uri_set_option_as_int32)
+/* clang-format off */
+#define CP_MONGOC_FUNCTIONS(X) \
+    X(bson_append_array_begin) X(bson_append_array_end) X(bson_append_bool) \
+    X(bson_append_document) X(bson_append_document_begin) X(bson_append_document_end) \
+    X(bson_append_double) X(bson_append_int32) X(bson_append_int64) X(bson_append_null) \
+    X(bson_append_utf8) X(bson_as_relaxed_extended_json) X(bson_destroy) X(bson_free) \
+    X(bson_iter_as_int64) X(bson_iter_init_find) X(mongoc_bulk_operation_destroy) \
+    X(mongoc_bulk_operation_execute) X(mongoc_bulk_operation_replace_one_with_opts) \
+    X(mongoc_bulk_operation_update_one_with_opts) X(mongoc_cleanup) \
+    X(mongoc_client_command_simple) X(mongoc_client_get_collection) \
+    X(mongoc_client_pool_destroy) X(mongoc_client_pool_new_with_error) X(mongoc_client_pool_pop) \
+    X(mongoc_client_pool_push) X(mongoc_client_pool_set_error_api) \
+    X(mongoc_collection_create_bulk_operation_with_opts) X(mongoc_collection_destroy) \
+    X(mongoc_collection_find_with_opts) X(mongoc_cursor_destroy) X(mongoc_cursor_error) \
+    X(mongoc_cursor_next) X(mongoc_init) X(mongoc_log_set_handler) X(mongoc_uri_destroy) \
+    X(mongoc_uri_get_appname) X(mongoc_uri_get_option_as_bool) X(mongoc_uri_get_tls) \
+    X(mongoc_uri_has_option) X(mongoc_uri_new_with_error) X(mongoc_uri_set_appname) \
+    X(mongoc_uri_set_option_as_int32)
+/* clang-format on */
 
 typedef struct cp_mongoc_functions {
 #define CP_MONGOC_FIELD(name) __typeof__(name) *name;
