@@ -36,8 +36,8 @@ static void make_model(void) {
 }
 
 static test_server start(const char *mode_env, const char *more) {
-    test_server server = test_server_start(
-        (const char *const[]){mode_env, file_env, SECRET_ENV, "CONTEXT_TOKENS=2048", more, NULL});
+    test_server server = test_server_start((const char *const[]){
+        mode_env, file_env, SECRET_ENV, "CONTEXT_TOKENS=2048", "MAX_NEW_TOKENS=48", more, NULL});
     test_server_await_ready(&server);
     return server;
 }
@@ -139,7 +139,7 @@ static void what_a_server_answered_replays_to_the_byte(void **state) {
         {"/triage", QUESTION ",\"seed\":7}"},
         {"/triage", QUESTION ",\"enable_thinking\":true,\"thinking_budget_tokens\":6}"},
         {"/triage", QUESTION ",\"temperature\":0.1,\"max_new_tokens\":5}"},
-        {"/triage", QUESTION ",\"enable_thinking\":false,\"max_new_tokens\":200}"},
+        {"/triage", QUESTION ",\"enable_thinking\":false,\"max_new_tokens\":40}"},
         {"/v1/chat/completions", CHAT ",\"seed\":3,\"stop\":[\"zq\"]}"},
         {"/v1/chat/completions", CHAT ",\"response_format\":{\"type\":\"json_object\"}}"},
         {"/v1/chat/completions",
@@ -333,7 +333,7 @@ static void a_stream_that_was_left_is_recorded(void **state) {
     (void)state;
     make_model();
     new_log();
-    test_server server = start(model_env, NULL);
+    test_server server = start(model_env, "MAX_NEW_TOKENS=240");
     int fd = test_connect(&server);
     static const char body[] = CHAT "0,\"stream\":true,\"temperature\":1.5}"; /* 240 tokens */
     snprintf(head, sizeof head,
