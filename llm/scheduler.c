@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define MAX_RUNNING     64
-#define PAUSE_MS        200.0
+#define PAUSE_MS        170.0
 #define ALONE_MS        500.0 /* a step that nobody waits for; a client's leaving is seen between */
 #define FIRST_CHUNK     32    /* before anything was measured */
 #define LEAST_CHUNK     8

@@ -30,7 +30,7 @@ typedef struct cp_scheduler cp_scheduler;
 typedef struct cp_scheduler_options {
     size_t max_running; /* 0: 1 */
     size_t kv_tokens;   /* of all sequences together; 0: as many as one context holds */
-    double pause_ms;    /* longest step beside running sequences; 0: 200 */
+    double pause_ms;    /* longest step beside running sequences; 0: 170 */
     bool no_speculation;
     uint64_t (*now_ns)(void); /* NULL: cp_clock_ns. For tests */
 } cp_scheduler_options;
