@@ -60,11 +60,13 @@ static void print_report(const char *path, const cp_audit_scan *scan, const cJSO
     if (!scan->marks_checked)
         printf("  without SECRET_KEY only the chain was checked: somebody who knows its form "
                "could have made it\n");
-    printf(scan->n_faults == 0 ? "complete and unaltered; the last is %s\n" : "NOT as written\n",
-           scan->next.prev);
+    if (scan->n_faults == 0)
+        printf("complete and unaltered; the last is %s\n", scan->next.prev);
+    else
+        printf("NOT as written\n");
 }
 
-/* CP_ERR_FORMAT with no more to say when the log has faults. */
+/* *good: the log has no faults. */
 static cp_status verify(const audit_command *c, const cp_audit_reader *reader, bool *good,
                         cp_strbuf *out, cp_error *err) {
     cJSON *faults = cJSON_CreateArray();
