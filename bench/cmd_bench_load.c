@@ -22,7 +22,7 @@ typedef struct load_command {
     cp_load_recipe recipe;
     cp_load_requests requests;
     cp_word_list mrns;
-    const char *url, *target, *mode, *arrivals, *mrn_text, *key_file, *html, *note;
+    const char *url, *target, *mode, *arrivals, *mrn_text, *key_file, *html, *note, *slow_kinds;
     bool json;
     char full_url[URL_CAP], model[256];
     cp_strbuf key, command;
@@ -80,11 +80,29 @@ static cp_status check_options(const load_command *c, cp_error *err) {
         return cp_error_set(err, CP_ERR_USAGE,
                             "--rate and --duration make %.0f requests, at most %zu are kept",
                             expected, CP_LOAD_MAX_SAMPLES);
-    if (p->stream && p->target == CP_LOAD_HEALTH)
-        return cp_error_set(err, CP_ERR_USAGE, "--stream: /health does not stream");
-    if (p->check && p->target == CP_LOAD_HEALTH)
-        return cp_error_set(err, CP_ERR_USAGE, "--check: /health has no answers to compare");
+    if (p->stream && cp_load_target_is_probe(p->target))
+        return cp_error_set(err, CP_ERR_USAGE, "--stream: %s does not stream",
+                            cp_load_target_path(p->target));
+    if (p->check && cp_load_target_is_probe(p->target))
+        return cp_error_set(err, CP_ERR_USAGE, "--check: %s has no answers to compare",
+                            cp_load_target_path(p->target));
     return CP_OK;
+}
+
+static cp_status read_slow_kinds(load_command *c, cp_error *err) {
+    cp_word_list words = {.n = 0};
+    cp_status status = cp_word_list_add("slow-kinds", c->slow_kinds, &words, err);
+    for (size_t i = 0; i < words.n && status == CP_OK; i++) {
+        cp_slow_kind kind = cp_slow_kind_of(words.words[i]);
+        if (kind == CP_SLOW_N_KINDS)
+            status = cp_error_set(err, CP_ERR_USAGE,
+                                  "--slow-kinds has \"%s\", expected unread, silent or drip",
+                                  words.words[i]);
+        else
+            c->plan.slow.kinds[kind] = true;
+    }
+    cp_word_list_deinit(&words);
+    return status;
 }
 
 /* "data[0].id" of a list of models. */
@@ -135,7 +153,8 @@ static cp_status prepare(load_command *c, cp_error *err) {
         status = choose("arrivals", c->arrivals, "uniform", "poisson", &plan->poisson, err);
     if (status == CP_OK && !cp_load_target_parse(c->target, &plan->target))
         status = cp_error_set(err, CP_ERR_USAGE,
-                              "--target is \"%s\", expected triage, chat, completions or health",
+                              "--target is \"%s\", expected triage, chat, completions, health or "
+                              "metrics",
                               c->target);
     if (status == CP_OK)
         status = check_options(c, err);
@@ -145,6 +164,8 @@ static cp_status prepare(load_command *c, cp_error *err) {
         status = read_key(c, err);
     if (status == CP_OK && c->mrn_text)
         status = cp_word_list_add("mrns", c->mrn_text, &c->mrns, err);
+    if (status == CP_OK)
+        status = read_slow_kinds(c, err);
     if (status == CP_OK)
         status = find_model(c, err);
     c->recipe.target = plan->target;
@@ -238,7 +259,8 @@ static cp_args_result parse(load_command *c, numbers *n, int argc, char **argv) 
     const cp_arg args[] = {
         {"url", CP_ARG_TEXT, &c->url, "URL", "The server: http://host:port", 0, 0, true},
         {"target", CP_ARG_TEXT, &c->target, "NAME",
-         "triage, chat, completions (OpenAI's forms) or health (default triage)", 0, 0, false},
+         "triage, chat, completions (OpenAI's forms), health or metrics (default triage)", 0, 0,
+         false},
         {"stream", CP_ARG_FLAG, &p->stream, NULL, "Ask for answers as event streams", 0, 0, false},
         {"mode", CP_ARG_TEXT, &c->mode, "MODE", "open (fixed rate) or closed (default open)", 0, 0,
          false},
@@ -274,8 +296,11 @@ static cp_args_result parse(load_command *c, numbers *n, int argc, char **argv) 
         {"seed", CP_ARG_INT, &n->seed, "N", "Of arrivals, vanishing and requests (default 1)", 0,
          MAX_SEED, false},
         {"api-key-file", CP_ARG_TEXT, &c->key_file, "FILE", "Holds the key to send", 0, 0, false},
-        {"slow-clients", CP_ARG_INT, &n->slow, "N", "Beside it, clients that ask and never read", 0,
-         4096, false},
+        {"slow-clients", CP_ARG_INT, &n->slow, "N", "Beside it, clients that never read", 0, 4096,
+         false},
+        {"slow-kinds", CP_ARG_TEXT, &c->slow_kinds, "KIND,...",
+         "They ask (unread), say nothing (silent), send a byte a second (drip); default unread", 0,
+         0, false},
         {"vanish", CP_ARG_NUMBER, &p->vanish_share, "SHARE",
          "Share of clients that leave before the end (default 0)", 0, 1, false},
         {"vanish-within", CP_ARG_NUMBER, &p->vanish_within_s, "S",
@@ -310,6 +335,7 @@ int cmd_bench_load(int argc, char **argv) {
         .target = "triage",
         .mode = "open",
         .arrivals = "poisson",
+        .slow_kinds = "unread",
         .recipe = {.patients = "data/synthetic/patients.jsonl"},
         .plan = {.rate = 1, .duration_s = 10, .timeout_s = 300, .vanish_within_s = 1},
     };
@@ -320,7 +346,7 @@ int cmd_bench_load(int argc, char **argv) {
     c.plan.clients = (size_t)n.clients;
     c.plan.max_in_flight = (size_t)n.max_in_flight;
     c.plan.max_requests = (size_t)n.requests;
-    c.plan.n_slow = (size_t)n.slow;
+    c.plan.slow.n = (size_t)n.slow;
     c.plan.seed = (uint64_t)n.seed;
     c.plan.on_progress = isatty(STDERR_FILENO) ? cp_bench_show_progress : NULL;
     c.recipe.max_tokens = n.max_tokens;

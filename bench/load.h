@@ -16,6 +16,7 @@
 #include "bench/load_answer.h"
 #include "bench/load_requests.h"
 #include "bench/process_watch.h"
+#include "bench/slow_clients.h"
 
 #define CP_LOAD_MAX_SAMPLES ((size_t)4 << 20)
 #define CP_LOAD_MAX_CODES   32
@@ -33,7 +34,7 @@ typedef struct cp_load_plan {
     size_t max_in_flight; /* open */
     size_t max_requests;  /* after so many none is sent; 0: no limit */
     double warmup_s, duration_s, timeout_s;
-    size_t n_slow;
+    cp_slow_plan slow;
     double vanish_share;    /* of clients that leave before the answer is whole */
     double vanish_within_s; /* when: at the first content of a stream, or within this time */
     uint64_t seed;

@@ -141,9 +141,17 @@ static void take_whole(cp_load_answer *a, const cJSON *tree) {
         (void)take_text(&a->answer, text_of(tree, "response"));
         take_verdict(a, tree);
         take_usage(a, tree);
-    } else if (a->target != CP_LOAD_HEALTH) {
+    } else if (!cp_load_target_is_probe(a->target)) {
         (void)take_choices(a, tree);
     }
+    a->n_content = 1;
+    a->ended = true;
+}
+
+/* Prometheus's text, which is no JSON. */
+static void take_metrics(cp_load_answer *a) {
+    if (strncmp(cp_strbuf_text(&a->whole), "# HELP ", 7) != 0)
+        set_code(a, "bad_answer");
     a->n_content = 1;
     a->ended = true;
 }
@@ -153,6 +161,10 @@ static void read_whole(cp_load_answer *a, int status) {
     cp_error err;
     char name[16];
     snprintf(name, sizeof name, "http_%d", status);
+    if (a->target == CP_LOAD_METRICS && status == 200) {
+        take_metrics(a);
+        return;
+    }
     if (cp_json_parse("answer", cp_strbuf_text(&a->whole), a->whole.n, &tree, &err) != CP_OK)
         set_code(a, status == 200 ? "bad_answer" : name);
     else if (!take_error(a, tree) && status != 200)

@@ -14,7 +14,7 @@ cp_http_call cp_load_call(const cp_load_plan *plan, size_t k) {
     static const cp_http_field stream[] = {{"Content-Type", "application/json"},
                                            {"Accept", "text/event-stream"}};
     const char *body = plan->requests->bodies[k];
-    bool get = plan->target == CP_LOAD_HEALTH;
+    bool get = cp_load_target_is_probe(plan->target);
     return (cp_http_call){
         .method = get ? "GET" : "POST",
         .url = plan->url,

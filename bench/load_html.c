@@ -240,11 +240,11 @@ static void put_footer(const cp_load_report *r, cp_strbuf *out) {
                          "%zu differ from them, %zu from the first under load.</p>\n",
                          r->result->n_compared, r->result->n_unlike_single,
                          r->result->n_unlike_first);
-    if (p->n_slow)
+    if (p->slow.n)
         cp_strbuf_printf(out,
-                         "<p>Beside it %zu clients asked and read nothing: %zu connections, %zu "
+                         "<p>Beside it %zu slow clients: %zu connections, %zu "
                          "closed by the server, %zu refused.</p>\n",
-                         p->n_slow, r->result->slow_opened, r->result->slow_closed,
+                         p->slow.n, r->result->slow_opened, r->result->slow_closed,
                          r->result->slow_refused);
     cp_page_escaped(out, "<p>Load from: ", r->cpu, ", CarePath " CP_VERSION "</p>\n");
     cp_page_close_footer(out, r->command);

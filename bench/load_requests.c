@@ -19,6 +19,7 @@ static const struct {
     [CP_LOAD_CHAT] = {"chat", "/v1/chat/completions"},
     [CP_LOAD_COMPLETIONS] = {"completions", "/v1/completions"},
     [CP_LOAD_HEALTH] = {"health", "/health"},
+    [CP_LOAD_METRICS] = {"metrics", "/metrics"},
 };
 
 const char *cp_load_target_name(cp_load_target target) {
@@ -27,6 +28,10 @@ const char *cp_load_target_name(cp_load_target target) {
 
 const char *cp_load_target_path(cp_load_target target) {
     return targets[target].path;
+}
+
+bool cp_load_target_is_probe(cp_load_target target) {
+    return target == CP_LOAD_HEALTH || target == CP_LOAD_METRICS;
 }
 
 bool cp_load_target_parse(const char *name, cp_load_target *out) {
@@ -199,7 +204,7 @@ static cp_status make_body(const cp_load_recipe *r, const char *question, const 
     cp_json_writer w;
     cp_strbuf_init(&text, MAX_BODY_BYTES);
     cp_json_writer_init(&w, &text);
-    if (r->target != CP_LOAD_HEALTH)
+    if (!cp_load_target_is_probe(r->target))
         put_body(r, question, mrn, &w);
     cp_status status = cp_strbuf_check(&text, "request", err);
     if (status == CP_OK) {
@@ -214,7 +219,7 @@ static cp_status make_body(const cp_load_recipe *r, const char *question, const 
 static cp_status make_all(const cp_load_recipe *r, const text_list *questions,
                           const text_list *patients, cp_load_requests *out, cp_error *err) {
     size_t n = questions->n > patients->n ? questions->n : patients->n;
-    if (r->target == CP_LOAD_HEALTH)
+    if (cp_load_target_is_probe(r->target))
         n = 1; /* all would be the same */
     out->bodies = calloc(n, sizeof *out->bodies);
     if (!out->bodies)

@@ -18,10 +18,13 @@ typedef enum cp_load_target {
     CP_LOAD_CHAT,        /* POST /v1/chat/completions */
     CP_LOAD_COMPLETIONS, /* POST /v1/completions */
     CP_LOAD_HEALTH,      /* GET /health */
+    CP_LOAD_METRICS,     /* GET /metrics */
     CP_LOAD_N_TARGETS,
 } cp_load_target;
 const char *cp_load_target_name(cp_load_target target); /* "triage", "chat", ... */
 const char *cp_load_target_path(cp_load_target target); /* "/triage", ... */
+/* Fetched, not asked: no body, no stream, nothing to compare. */
+bool cp_load_target_is_probe(cp_load_target target);
 bool cp_load_target_parse(const char *name, cp_load_target *out);
 
 #define CP_LOAD_MAX_REQUESTS 4096

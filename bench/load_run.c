@@ -336,7 +336,7 @@ static cp_status allow_files(size_t need, cp_error *err) {
 static cp_status prepare(run *r) {
     const cp_load_plan *plan = r->plan;
     r->n_slots = plan->open ? plan->max_in_flight : plan->clients;
-    cp_status status = allow_files(r->n_slots + plan->n_slow + SPARE_FILES, r->err);
+    cp_status status = allow_files(r->n_slots + plan->slow.n + SPARE_FILES, r->err);
     if (status == CP_OK)
         status = cp_http_multi_create(r->n_slots, &r->multi, r->err);
     if (status != CP_OK)
@@ -351,8 +351,7 @@ static cp_status prepare(run *r) {
         r->free_slots[r->n_free++] = r->n_slots - 1 - i;
     }
     cp_http_call call = cp_load_call(plan, 0);
-    return cp_slow_clients_init(&r->slow, plan->n_slow, &plan->server, call.method,
-                                plan->server.path, plan->bearer, plan->requests->bodies[0], r->err);
+    return cp_slow_clients_init(&r->slow, &plan->slow, &plan->server, &call, r->err);
 }
 
 /* The server at rest, so that its memory and processor time under load have something to stand

@@ -118,10 +118,20 @@ static void put_check(cp_json_writer *w, const cp_load_report *r) {
     cp_json_close_object(w);
 }
 
+static void put_slow_kinds(cp_json_writer *w, const cp_slow_plan *plan) {
+    cp_json_key(w, "kinds");
+    cp_json_open_array(w);
+    for (cp_slow_kind k = 0; k < CP_SLOW_N_KINDS; k++)
+        if (plan->n > 0 && plan->kinds[k])
+            cp_json_put_text(w, cp_slow_kind_name(k));
+    cp_json_close_array(w);
+}
+
 static void put_slow(cp_json_writer *w, const cp_load_report *r) {
     cp_json_key(w, "slow_clients");
     cp_json_open_object(w);
-    put_count(w, "n", r->plan->n_slow);
+    put_count(w, "n", r->plan->slow.n);
+    put_slow_kinds(w, &r->plan->slow);
     put_count(w, "opened", r->result->slow_opened);
     put_count(w, "refused", r->result->slow_refused);
     put_count(w, "closed_by_server", r->result->slow_closed);
@@ -247,11 +257,11 @@ void cp_load_write_table(const cp_load_report *r, cp_strbuf *out) {
                          "\n  check: %zu answers compared; %zu unlike the single request's, %zu "
                          "unlike the first\n",
                          result->n_compared, result->n_unlike_single, result->n_unlike_first);
-    if (r->plan->n_slow)
+    if (r->plan->slow.n)
         cp_strbuf_printf(out,
                          "\n  slow clients: %zu; %zu connections, %zu closed by the server, %zu "
                          "refused\n",
-                         r->plan->n_slow, result->slow_opened, result->slow_closed,
+                         r->plan->slow.n, result->slow_opened, result->slow_closed,
                          result->slow_refused);
     put_process(r, out);
     cp_strbuf_truncate(out, out->n - (out->n > 0)); /* who prints it ends the line */

@@ -85,13 +85,15 @@ done
 
 # Probes while eight write.
 # shellcheck disable=SC2086
-load busy $writers --clients 8 --duration 14 &
+load busy $writers --clients 8 --duration 24 &
 beside=$!
 sleep 2
-"$carepath" bench load --url "$url" --target health --rate 50 --duration 10 --json >"$out/health.json"
+for probe in health metrics; do
+    "$carepath" bench load --url "$url" --target "$probe" --rate 50 --duration 10 --json >"$out/$probe.json"
+    echo "$probe under load: p50 $(get $probe answer_ms p50) ms, p99 $(get $probe answer_ms p99) ms"
+done
 wait "$beside" || true
 beside=
-echo "health under load: p50 $(get health answer_ms p50) ms, p99 $(get health answer_ms p99) ms"
 
 # Overload: one and a half times what eight clients got through, compared with single requests.
 capacity=$(get eight answered_per_s)
@@ -101,7 +103,22 @@ rate=$(awk -v c="$capacity" 'BEGIN { printf "%.3f", 1.5 * c }')
 echo "overload at $rate/s: $(get over sent) sent, $(get over answered) answered, $(get over refused) refused ($(get over refused_with_retry_after) with Retry-After), $(get over failed) failed; refusal p99 $(get over refusal_ms p99) ms; $(get over compared) compared, $(get over unlike_single) unlike"
 echo "memory: $(get over rss_bytes_first) to $(get over rss_bytes_last) bytes"
 
-# Clients that ask and never read.
+# Eight write, alone and then beside 200 connections that say nothing or a byte a second; alone again and then beside
+# clients that leave in the middle of their streams, 200 in a minute.
 # shellcheck disable=SC2086
-load slow $writers --clients 8 --warmup 4 --duration 20 --slow-clients 200
-echo "beside 200 clients that do not read: $(get slow tokens_per_s) tokens/s: $(ratio "$(get slow tokens_per_s)" "$eight") of $eight"
+load alone $writers --clients 8 --warmup 4 --duration 20
+# shellcheck disable=SC2086
+load slow $writers --clients 8 --warmup 4 --duration 20 --slow-clients 200 --slow-kinds silent,drip
+echo "beside 200 silent or dripping connections: $(get slow tokens_per_s) tokens/s: $(ratio "$(get slow tokens_per_s)" "$(get alone tokens_per_s)") of $(get alone tokens_per_s)"
+"$carepath" bench load --url "$url" --target completions --stream --max-tokens 128 --rate 3.333 --duration 60 --vanish 1 \
+    --json >"$out/vanish.json" &
+beside=$!
+# shellcheck disable=SC2086
+load left $writers --clients 8 --warmup 4 --duration 50
+wait "$beside" || true
+beside=
+echo "beside 200 clients a minute that vanish mid-stream: $(get left tokens_per_s) tokens/s: $(ratio "$(get left tokens_per_s)" "$(get alone tokens_per_s)") of $(get alone tokens_per_s)"
+# Those who ask and do not read are served like the others: what they asked for is work. So what all of them get is counted.
+# shellcheck disable=SC2086
+load unread $writers --clients 8 --warmup 4 --duration 20 --slow-clients 200
+echo "beside 200 clients that ask and never read: $(get unread tokens_per_s) tokens/s for the readers, $(get unread refused) refused, $(get unread failed) failed"

@@ -504,6 +504,43 @@ static void slow_clients_stay_beside_the_load(void **state) {
     load_server_stop(&s);
 }
 
+/* The silent are connected and ask nothing; who sends a byte a second has not asked yet either. */
+static void silent_and_dripping_clients_hold_connections_only(void **state) {
+    (void)state;
+    load_server s;
+    load_server_start(&s, plain);
+    cJSON *tree = LOAD(&s, 0, "--rate", "20", "--duration", "1.5", "--mrns", "MRN-1",
+                       "--slow-clients", "7", "--slow-kinds", "silent,drip");
+    const cJSON *slow = get(tree, "slow_clients");
+    const cJSON *kinds = get(slow, "kinds");
+    assert_int_equal(form_number(slow, "opened"), 7);
+    assert_int_equal(cJSON_GetArraySize(kinds), 2);
+    assert_string_equal(cJSON_GetArrayItem(kinds, 0)->valuestring, "silent");
+    assert_string_equal(cJSON_GetArrayItem(kinds, 1)->valuestring, "drip");
+    assert_int_equal(s.n_requests, form_number(tree, "sent"));
+    assert_true(s.n_connections >= 8);
+    cJSON_Delete(tree);
+    load_server_stop(&s);
+}
+
+static bool metrics(const load_exchange *x) {
+    return load_answer(x, 200, "Content-Type: text/plain\r\n",
+                       x->k == 0 ? "no metrics" : "# HELP a b\n");
+}
+
+/* /metrics is fetched like /health and is no JSON; what is no metrics is no answer. */
+static void metrics_can_be_probed(void **state) {
+    (void)state;
+    load_server s;
+    load_server_start(&s, metrics);
+    cJSON *tree = LOAD(&s, 0, "--target", "metrics", "--requests", "5", "--rate", "50");
+    assert_int_equal(form_number(tree, "sent"), 5);
+    assert_int_equal(form_number(tree, "answered"), 4);
+    assert_int_equal(form_number(tree, "failed"), 1);
+    cJSON_Delete(tree);
+    load_server_stop(&s);
+}
+
 /* ---- reports and mistakes -------------------------------------------------------------------- */
 
 static void the_load_report_stands_alone(void **state) {
@@ -568,6 +605,12 @@ static void wrong_loads_are_explained(void **state) {
         {{NULL, "bench", "load", "--url", "http://h", "--mode", "half", NULL}, 2, "half"},
         {{NULL, "bench", "load", "--url", "http://h", "--target", "x", NULL}, 2, "triage, chat"},
         {{NULL, "bench", "load", "--url", "http://h", "--rate", "0", NULL}, 2, "--rate"},
+        {{NULL, "bench", "load", "--url", "http://h", "--slow-kinds", "silent,lazy", NULL},
+         2,
+         "lazy"},
+        {{NULL, "bench", "load", "--url", "http://h", "--target", "metrics", "--check", NULL},
+         2,
+         "/metrics has no answers"},
         {{NULL, "bench", "load", "--url", "http://h", "--rate", "100000", "--duration", "86400",
           NULL},
          2,
@@ -610,6 +653,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(degraded_answers_are_counted_apart),
     cmocka_unit_test(the_process_is_watched),
     cmocka_unit_test(slow_clients_stay_beside_the_load),
+    cmocka_unit_test(silent_and_dripping_clients_hold_connections_only),
+    cmocka_unit_test(metrics_can_be_probed),
     cmocka_unit_test(the_load_report_stands_alone),
     cmocka_unit_test(wrong_loads_are_explained),
 };

@@ -270,7 +270,7 @@ static cp_status use_memory(cp_error *err) {
                          .max_requests = 6,
                          .duration_s = 60,
                          .timeout_s = 60,
-                         .n_slow = 2};
+                         .slow = {.n = 2, .kinds[CP_SLOW_UNREAD] = true}};
     cp_load_summary summary = {.n_sent = 0};
     cp_status status = cp_http_url_parse("url", plan.url, &plan.server, err);
     assert_int_equal(status, CP_OK);
