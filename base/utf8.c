@@ -64,6 +64,18 @@ void cp_utf8_append_repaired(cp_strbuf *out, const char *text, size_t n) {
     cp_strbuf_append(out, text + good, n - good);
 }
 
+bool cp_utf8_is_unseen(uint32_t c) {
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {{0xad, 0xad},     {0x61c, 0x61c},   {0x180b, 0x180f},  {0x200b, 0x200b},
+                  {0x200e, 0x200f}, {0x202a, 0x202e}, {0x2060, 0x206f},  {0xfe00, 0xfe0e},
+                  {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0] && c >= ranges[i].first; i++)
+        if (c <= ranges[i].last)
+            return true;
+    return false;
+}
+
 size_t cp_utf8_encode(uint32_t c, char out[4]) {
     if (c < 0x80) {
         out[0] = (char)c;

@@ -24,6 +24,11 @@ cp_utf8_step cp_utf8_decode(const char *text, size_t n);
 bool cp_utf8_is_valid(const char *text, size_t n);
 /* Appends text with each maximal bad part replaced by U+FFFD. */
 void cp_utf8_append_repaired(cp_strbuf *out, const char *text, size_t n);
+/* A character that nobody sees but a program reads: zero-width spaces, the soft hyphen,
+ * marks that turn the direction of writing, tags, variation selectors but that of emoji (U+FE0F).
+ * Text can be hidden in them, or shown in another order than it has. U+200C and U+200D, which
+ * scripts and emoji need, are not among them. */
+bool cp_utf8_is_unseen(uint32_t code_point);
 /* Writes 1 to 4 bytes; code_point is a scalar value. Returns their number. */
 size_t cp_utf8_encode(uint32_t code_point, char out[4]);
 

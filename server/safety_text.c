@@ -40,9 +40,9 @@ static kind ascii_kind(unsigned char c) {
 }
 
 static kind wide_kind(uint32_t c) {
-    if (c == 0x2018 || c == 0x2019 || c == 0x02bc || c == 0xb4 ||                  /* apostrophes */
-        c == 0xad || (c >= 0x200b && c <= 0x200d) || c == 0x2060 || c == 0xfeff || /* invisible */
-        (c >= 0x300 && c <= 0x36f) || (c >= 0xfe00 && c <= 0xfe0f)) /* marks on a letter */
+    if (c == 0x2018 || c == 0x2019 || c == 0x02bc || c == 0xb4 ||            /* apostrophes */
+        cp_utf8_is_unseen(c) || c == 0x200c || c == 0x200d || c == 0xfe0f || /* invisible */
+        (c >= 0x300 && c <= 0x36f))                                          /* marks on a letter */
         return DROPPED;
     if (c == 0x3002 || c == 0xff01 || c == 0xff1f || c == 0x2028 || c == 0x2029)
         return HARD;

@@ -36,24 +36,50 @@ static size_t line_end(const char *text, size_t n) {
     return c == 0x85 || c == 0x2028 || c == 0x2029 ? step.n_bytes : 0;
 }
 
+/* One character that ends no line: controls become spaces, what nobody sees is left out. */
+static size_t append_character(const char *text, size_t n, cp_strbuf *out) {
+    cp_utf8_step step = cp_utf8_decode(text, n);
+    uint32_t c = step.code_point;
+    if (!step.valid)
+        cp_strbuf_puts(out, CP_UTF8_REPLACEMENT);
+    else if ((c < 0x20 && c != '\t') || (c >= 0x7f && c < 0xa0))
+        cp_strbuf_putc(out, ' ');
+    else if (!cp_utf8_is_unseen(c))
+        cp_strbuf_append(out, text, step.n_bytes);
+    return step.n_bytes;
+}
+
 void cp_triage_quote_append(cp_str text, cp_strbuf *out) {
     cp_strbuf_puts(out, "> ");
     for (size_t i = 0; i < text.n;) {
         size_t end = line_end(text.data + i, text.n - i);
-        unsigned char c = (unsigned char)text.data[i];
         if (end > 0 && i + end < text.n)
             cp_strbuf_puts(out, "\n> ");
-        else if (end == 0)
-            cp_strbuf_putc(out, (c < 0x20 && c != '\t') || c == 0x7f ? ' ' : (char)c);
-        i += end ? end : 1;
+        i += end ? end : append_character(text.data + i, text.n - i, out);
     }
     cp_strbuf_putc(out, '\n');
+}
+
+/* The record's lines are the summary's own: they end with LF. Any other line end came from an
+ * entry, which must not look like a line of the record ("Allergies: none"). */
+static void quote_summary(cp_str summary, cp_strbuf *out) {
+    cp_strbuf flat;
+    cp_strbuf_init(&flat, summary.n + 1);
+    for (size_t i = 0; i < summary.n;) {
+        size_t end = summary.data[i] == '\n' ? 0 : line_end(summary.data + i, summary.n - i);
+        cp_strbuf_putc(&flat, end ? ' ' : summary.data[i]);
+        i += end ? end : 1;
+    }
+    cp_triage_quote_append(cp_strbuf_str(&flat), out);
+    if (flat.failed != CP_OK)
+        out->failed = flat.failed;
+    cp_strbuf_deinit(&flat);
 }
 
 void cp_triage_prompt_append(cp_str summary, const char *query, const cp_safety_finding *finding,
                              cp_strbuf *out) {
     cp_strbuf_puts(out, "The patient's record:\n");
-    cp_triage_quote_append(summary, out);
+    quote_summary(summary, out);
     size_t n_flags = cp_safety_n_flags(finding);
     if (n_flags > 0)
         cp_strbuf_puts(out, "\nThe clinic's safety rules have flagged:\n");

@@ -2,9 +2,10 @@
  * message.
  *
  * Record and question are data. Each of their lines is quoted with "> ", so there is no closing
- * mark that their text could forge: whatever it says, it stays inside the quotation. (Control
- * tokens cannot arise from it either: the tokenizer reads contents as ordinary text.) The
- * instructions are the same bytes for every request, so that their tokens can be computed once. */
+ * mark that their text could forge: whatever it says, it stays inside the quotation, and an entry
+ * of the record stays inside its line. (Control tokens cannot arise from it either: the tokenizer
+ * reads contents as ordinary text.) The instructions are the same bytes for every request, so that
+ * their tokens can be computed once. */
 #ifndef CP_SERVER_TRIAGE_PROMPT_H
 #define CP_SERVER_TRIAGE_PROMPT_H
 
@@ -17,7 +18,8 @@ extern const char cp_triage_instructions[];
 void cp_triage_prompt_append(cp_str summary, const char *query, const cp_safety_finding *finding,
                              cp_strbuf *out);
 /* `text` with "> " before each line; every kind of line end counts (CR, LF, VT, FF, NEL, U+2028,
- * U+2029), and other control characters become spaces. */
+ * U+2029); other control characters become spaces, and what nobody sees (base/utf8.h) is left out,
+ * so that a model reads what staff can read. */
 void cp_triage_quote_append(cp_str text, cp_strbuf *out);
 
 #endif

@@ -28,24 +28,32 @@ static size_t control_token(const char *text, size_t n) {
     return i > 2 && i + 1 < n && text[i] == '|' && text[i + 1] == '>' ? i + 2 : 0;
 }
 
-/* C0 but tab and line feed, DEL, C1. */
+/* C0 but tab and line feed, DEL, C1, and what nobody sees. */
 static bool is_control(uint32_t c) {
-    return (c < 0x20 && c != '\t' && c != '\n') || (c >= 0x7f && c < 0xa0);
+    return (c < 0x20 && c != '\t' && c != '\n') || (c >= 0x7f && c < 0xa0) || cp_utf8_is_unseen(c);
 }
 
-/* One pass; true when it took out a token. */
-static bool clean_once(cp_str text, cp_strbuf *out) {
-    bool removed = false;
+/* First of all, so that none of it stands within a token: "<|im_[U+200B]end|>". */
+static void drop_controls(cp_str text, cp_strbuf *out) {
     for (size_t i = 0; i < text.n;) {
-        size_t token = control_token(text.data + i, text.n - i);
         cp_utf8_step step = cp_utf8_decode(text.data + i, text.n - i);
-        if (token > 0)
-            removed = true;
-        else if (!step.valid)
+        if (!step.valid)
             cp_strbuf_puts(out, CP_UTF8_REPLACEMENT);
         else if (!is_control(step.code_point))
             cp_strbuf_append(out, text.data + i, step.n_bytes);
-        i += token ? token : step.n_bytes;
+        i += step.n_bytes;
+    }
+}
+
+/* One pass; true when it took out a token. */
+static bool drop_tokens(cp_str text, cp_strbuf *out) {
+    bool removed = false;
+    for (size_t i = 0; i < text.n;) {
+        size_t token = control_token(text.data + i, text.n - i);
+        if (token == 0)
+            cp_strbuf_putc(out, text.data[i]);
+        removed |= token > 0;
+        i += token ? token : 1;
     }
     return removed;
 }
@@ -57,10 +65,11 @@ static void clean(cp_str text, cp_strbuf *out) {
     cp_strbuf a, b;
     cp_strbuf_init(&a, out->max_bytes);
     cp_strbuf_init(&b, out->max_bytes);
-    bool more = clean_once(text, &a);
-    for (int pass = 0; more && pass < 8; pass++) {
+    drop_controls(text, &a);
+    bool more = true;
+    for (int pass = 0; more && pass < 9; pass++) {
         cp_strbuf_clear(&b);
-        more = clean_once(cp_strbuf_str(&a), &b);
+        more = drop_tokens(cp_strbuf_str(&a), &b);
         cp_strbuf swap = a;
         a = b;
         b = swap;
@@ -115,26 +124,27 @@ static size_t half_character(cp_str text) {
     return 0;
 }
 
-/* From where on the text could still become a token (its last '<', when that is near) or a
- * character. */
+/* From where on cleaned text could still become a token: its first '<' that is near the end. Not
+ * the last: what was nested in it may be taken out later. */
 static size_t certain_bytes(cp_str text) {
     size_t from = text.n > LONGEST_TOKEN ? text.n - LONGEST_TOKEN : 0;
-    for (size_t i = from; i < text.n; i++)
-        if (text.data[i] == '<')
-            return i;
-    return text.n - half_character(text);
+    const char *mark = from < text.n ? memchr(text.data + from, '<', text.n - from) : NULL;
+    return mark ? (size_t)(mark - text.data) : text.n;
 }
 
 void cp_triage_cleaner_push(cp_triage_cleaner *c, cp_str text, bool last, cp_strbuf *out) {
+    cp_strbuf cleaned;
+    cp_strbuf_init(&cleaned, MAX_HELD_BYTES);
     cp_strbuf_append(&c->held, text.data, text.n);
     cp_str all = cp_strbuf_str(&c->held);
-    size_t n = last ? all.n : certain_bytes(all);
-    clean((cp_str){all.data, n}, out);
-    if (c->held.failed != CP_OK) {
-        out->failed = c->held.failed;
-        return;
-    }
-    if (n > 0)
-        memmove(c->held.data, c->held.data + n, all.n - n);
-    cp_strbuf_truncate(&c->held, all.n - n);
+    size_t n_half = last ? 0 : half_character(all);
+    clean((cp_str){all.data, all.n - n_half}, &cleaned);
+    size_t n = last ? cleaned.n : certain_bytes(cp_strbuf_str(&cleaned));
+    cp_strbuf_append(out, cp_strbuf_text(&cleaned), n);
+    cp_strbuf_append(&cleaned, all.data + all.n - n_half, n_half);
+    if (c->held.failed != CP_OK || cleaned.failed != CP_OK)
+        out->failed = c->held.failed != CP_OK ? c->held.failed : cleaned.failed;
+    cp_strbuf_clear(&c->held);
+    cp_strbuf_append(&c->held, cp_strbuf_text(&cleaned) + n, cleaned.n - n);
+    cp_strbuf_deinit(&cleaned);
 }

@@ -1,5 +1,6 @@
-/* Text from a model or a record, made fit to be shown: valid UTF-8 without control characters and
- * without the spelling of control tokens ("<|im_end|>", "</think>"). */
+/* Text from a model or a record, made fit to be shown: valid UTF-8 without control characters,
+ * without what nobody sees (cp_utf8_is_unseen: zero-width spaces, turned writing) and without the
+ * spelling of control tokens ("<|im_end|>", "</think>"). */
 #ifndef CP_SERVER_TRIAGE_TEXT_H
 #define CP_SERVER_TRIAGE_TEXT_H
 

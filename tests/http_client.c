@@ -52,30 +52,35 @@ static void write_text(const char *dir, const char *name, const char *text) {
     test_write_file(test_path(dir, name), text, strlen(text));
 }
 
-/* A DATA_DIR with two patients and the real rules. */
-static const char *data_folder(void) {
-    static char dir[400];
-    if (dir[0])
-        return dir;
-    char *rules = realpath("data/triage", NULL);
+void test_data_folder(const char *patients, const char *encounters, const char *documents,
+                      char out[TEST_DATA_CAP]) {
+    char folder[TEST_DATA_CAP + 16], *rules = realpath("data/triage", NULL);
     assert_non_null(rules);
-    snprintf(dir, sizeof dir, "%s", test_tmp_dir());
-    assert_int_equal(symlink(rules, test_path(dir, "triage")), 0);
+    snprintf(out, TEST_DATA_CAP, "%s", test_tmp_dir());
+    assert_int_equal(symlink(rules, test_path(out, "triage")), 0);
     free(rules);
-    char patients[400];
-    snprintf(patients, sizeof patients, "%s", test_path(dir, "synthetic"));
-    assert_int_equal(mkdir(patients, 0755), 0);
-    write_text(patients, "patients.jsonl",
-               "{\"mrn\":\"MRN-001\",\"name\":\"" CANARY_NAME "\",\"phone\":\"" CANARY_PHONE "\","
-               "\"date_of_birth\":\"1970-02-03\",\"sex\":\"female\"}\n"
-               "{\"mrn\":\"MRN-002\",\"name\":\"Second Patient\",\"date_of_birth\":\"1990-01-01\","
-               "\"sex\":\"male\"}\n");
-    write_text(patients, "documents.jsonl",
-               "{\"mrn\":\"MRN-001\",\"id\":\"D1\",\"date\":\"2024-01-01\",\"title\":\"Note\","
-               "\"text\":\"Known for " CANARY_NOTE ".\"}\n");
-    write_text(patients, "encounters.jsonl", "");
-    write_text(patients, "claims.jsonl", "");
-    write_text(patients, "chat_logs.jsonl", "");
+    snprintf(folder, sizeof folder, "%s/synthetic", out);
+    assert_int_equal(mkdir(folder, 0755), 0);
+    write_text(folder, "patients.jsonl", patients);
+    write_text(folder, "encounters.jsonl", encounters);
+    write_text(folder, "documents.jsonl", documents);
+    write_text(folder, "claims.jsonl", "");
+    write_text(folder, "chat_logs.jsonl", "");
+}
+
+/* A DATA_DIR with two patients. */
+static const char *data_folder(void) {
+    static char dir[TEST_DATA_CAP];
+    if (!dir[0])
+        test_data_folder(
+            "{\"mrn\":\"MRN-001\",\"name\":\"" CANARY_NAME "\",\"phone\":\"" CANARY_PHONE "\","
+            "\"date_of_birth\":\"1970-02-03\",\"sex\":\"female\"}\n"
+            "{\"mrn\":\"MRN-002\",\"name\":\"Second Patient\",\"date_of_birth\":\"1990-01-01\","
+            "\"sex\":\"male\"}\n",
+            "",
+            "{\"mrn\":\"MRN-001\",\"id\":\"D1\",\"date\":\"2024-01-01\",\"title\":\"Note\","
+            "\"text\":\"Known for " CANARY_NOTE ".\"}\n",
+            dir);
     return dir;
 }
 

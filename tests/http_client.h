@@ -25,6 +25,12 @@ typedef struct test_server {
     char log_path[400];
 } test_server;
 
+/* Makes a DATA_DIR with the real rules and these files of data/synthetic/ (JSON Lines); the others
+ * are empty. */
+#define TEST_DATA_CAP 400
+void test_data_folder(const char *patients, const char *encounters, const char *documents,
+                      char out[TEST_DATA_CAP]);
+
 /* `env` overrides ("NAME=value", NULL-terminated, may be NULL). Waits until it listens, not until
  * it is ready. */
 test_server test_server_start(const char *const *env);

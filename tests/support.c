@@ -113,6 +113,24 @@ void test_write_file(const char *path, const void *bytes, size_t n) {
     assert_int_equal(fclose(file), 0);
 }
 
+const char *test_thinking_folder(void) {
+    static char dir[400];
+    cp_error err;
+    cp_strbuf text;
+    if (dir[0])
+        return dir;
+    char *real = realpath(TEST_HYBRID "/tokenizer.json", NULL);
+    assert_non_null(real);
+    snprintf(dir, sizeof dir, "%s", test_tmp_dir());
+    assert_int_equal(symlink(real, test_path(dir, "tokenizer.json")), 0);
+    free(real);
+    assert_cp_ok(
+        cp_file_read(TEST_HYBRID "/chat_template_thinking_2507.jinja", 65536, &text, &err));
+    test_write_file(test_path(dir, "chat_template.jinja"), text.data, text.n);
+    cp_strbuf_deinit(&text);
+    return dir;
+}
+
 /* In the child: the pipes become the standard streams and the program starts. */
 static void become(const char *const *argv, const char *const *env, int in, int out, int error) {
     dup2(in, 0);

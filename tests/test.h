@@ -59,6 +59,10 @@ const char *test_tmp_dir(void);
 const char *test_path(const char *dir, const char *name);
 void test_write_file(const char *path, const void *bytes, size_t n);
 
+/* Qwen3's tokenizer with its hybrid template, and a folder where it has the thinking model's. */
+#define TEST_HYBRID "models/qwen3-tokenizer"
+const char *test_thinking_folder(void);
+
 typedef struct test_run {
     int exit_code; /* 128 + signal when killed */
     cp_strbuf out, err;

@@ -53,29 +53,19 @@ static void make_everything(void) {
 }
 
 static const char *make_data(void) {
-    static char dir[400];
-    char folder[450], text[4096], *rules = realpath("data/triage", NULL);
-    assert_non_null(rules);
-    snprintf(dir, sizeof dir, "%s", test_tmp_dir());
-    assert_int_equal(symlink(rules, test_path(dir, "triage")), 0);
-    free(rules);
-    snprintf(folder, sizeof folder, "%s/synthetic", dir);
-    assert_int_equal(mkdir(folder, 0755), 0);
-    snprintf(text, sizeof text,
-             "{\"mrn\":\"MRN-QX9917\",\"name\":{\"given\":\"Quillonia\",\"family\":"
-             "\"Brackenzwist\"},\"date_of_birth\":\"1931-07-13\",\"sex\":\"female\",\"phone\":"
-             "\"555-0163\",\"address\":{\"line\":\"77 Zibble Row\",\"city\":\"Zibbleton\"},"
-             "\"conditions\":[{\"name\":\"zwistitis\"}],\"medications\":[{\"name\":\"Zwistamol\"}]}"
-             "\n");
-    test_write_file(test_path(folder, "patients.jsonl"), text, strlen(text));
-    snprintf(text, sizeof text,
+    static char dir[TEST_DATA_CAP];
+    char document[4096];
+    snprintf(document, sizeof document,
              "{\"mrn\":\"MRN-QX9917\",\"id\":\"D1\",\"date\":\"2024-01-01\",\"title\":\"Note\","
              "\"text\":\"%s\"}\n",
              everything);
-    test_write_file(test_path(folder, "documents.jsonl"), text, strlen(text));
-    test_write_file(test_path(folder, "encounters.jsonl"), "", 0);
-    test_write_file(test_path(folder, "claims.jsonl"), "", 0);
-    test_write_file(test_path(folder, "chat_logs.jsonl"), "", 0);
+    test_data_folder(
+        "{\"mrn\":\"MRN-QX9917\",\"name\":{\"given\":\"Quillonia\",\"family\":"
+        "\"Brackenzwist\"},\"date_of_birth\":\"1931-07-13\",\"sex\":\"female\",\"phone\":"
+        "\"555-0163\",\"address\":{\"line\":\"77 Zibble Row\",\"city\":\"Zibbleton\"},"
+        "\"conditions\":[{\"name\":\"zwistitis\"}],\"medications\":[{\"name\":\"Zwistamol\"}]}"
+        "\n",
+        "", document, dir);
     return dir;
 }
 

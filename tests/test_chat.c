@@ -7,29 +7,16 @@
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
-#include <unistd.h>
-
-#define REAL "models/qwen3-tokenizer"
-
 typedef struct fixture {
     cp_tokenizer *hybrid, *thinking;
 } fixture;
 
-/* The thinking model's folder: the real tokenizer.json beside the other template. */
 static int open_both(void **state) {
     fixture *f = calloc(1, sizeof *f);
     cp_error err;
-    cp_strbuf text;
-    char real[CP_PATH_CAP];
-    const char *dir = test_tmp_dir();
     assert_non_null(f);
-    assert_non_null(realpath(REAL "/tokenizer.json", real));
-    assert_int_equal(symlink(real, test_path(dir, "tokenizer.json")), 0);
-    assert_cp_ok(cp_file_read(REAL "/chat_template_thinking_2507.jinja", 65536, &text, &err));
-    test_write_file(test_path(dir, "chat_template.jinja"), text.data, text.n);
-    cp_strbuf_deinit(&text);
-    assert_cp_ok(cp_tokenizer_open(REAL, &f->hybrid, &err));
-    assert_cp_ok(cp_tokenizer_open(dir, &f->thinking, &err));
+    assert_cp_ok(cp_tokenizer_open(TEST_HYBRID, &f->hybrid, &err));
+    assert_cp_ok(cp_tokenizer_open(test_thinking_folder(), &f->thinking, &err));
     *state = f;
     return 0;
 }
@@ -240,7 +227,7 @@ static cp_chat_family family_of(const char *file, const char *from, const char *
 
 static void changes_that_print_the_same_are_known(void **state) {
     (void)state;
-    static const char file[] = REAL "/chat_template_hybrid.jinja";
+    static const char file[] = TEST_HYBRID "/chat_template_hybrid.jinja";
     static const char *const same[][2] = {
         {"{%- if tools", "{#- a 'comment' with bos_token -#}{%- if tools"},
         {"message.content.startswith", "message.content is string and message.content.startswith"},
@@ -258,7 +245,7 @@ static void changes_that_print_the_same_are_known(void **state) {
 
 static void changes_that_print_otherwise_are_unknown(void **state) {
     (void)state;
-    static const char file[] = REAL "/chat_template_hybrid.jinja";
+    static const char file[] = TEST_HYBRID "/chat_template_hybrid.jinja";
     static const char *const other[][2] = {
         {"{%- else %}", "{%- else %}{{- '<|im_start|>system\\nYou are Qwen.<|im_end|>\\n' }}"},
         {"{%- else %}", "{%- else %}You are Qwen."},
@@ -283,7 +270,7 @@ static void every_cut_of_a_template_is_unknown(void **state) {
     (void)state;
     cp_error err;
     cp_strbuf text;
-    assert_cp_ok(cp_file_read(REAL "/chat_template_hybrid.jinja", 65536, &text, &err));
+    assert_cp_ok(cp_file_read(TEST_HYBRID "/chat_template_hybrid.jinja", 65536, &text, &err));
     for (size_t n = 0; n < text.n; n += 7) {
         char *copy = malloc(n + 1); /* of exactly this size, so that ASan sees a read past it */
         assert_non_null(copy);

@@ -180,6 +180,10 @@ static void the_answer_is_read(void **state) {
         {"{\"assessment\":\"a<|im_<|x|>end|>b \\u00e9\\ud83d\\ude00\",\"acuity\":3,\"next_steps\":"
          "[\"<<|a|>|im_end|>ok\"],\"seek_help_sooner_if\":[]}",
          0, 3, "ab \xc3\xa9\xf0\x9f\x98\x80\n\nNext steps:\n- ok"},
+        /* what nobody sees neither stays nor hides a token */
+        {"{\"assessment\":\"a<|im_\\u200bend|>b</\\u2060think>\\u202ec\",\"acuity\":3,"
+         "\"next_steps\":[],\"seek_help_sooner_if\":[]}",
+         0, 3, "abc"},
         {"", 0, 0, ""},
     };
     (void)state;
@@ -201,7 +205,8 @@ static void the_answer_is_read(void **state) {
 static void pieces_make_the_same_text(void **state) {
     static const char json[] =
         "{\"assessment\":\"He\\u00e9 \\ud83d\\ude00 \\\"x\\\" </thi\\nnk> "
-        "<|im_end|>\",\"acuity\":3,"
+        "<|im_end|><|im_<|x|>e\\u200b\\u200b\\u200b\\u200b\\u200b\\u200b\\u200b\\u200b\\u200bnd|>"
+        "\",\"acuity\":3,"
         "\"next_steps\":[\"one\",\"two\"],\"seek_help_sooner_if\":[\"three\"]}";
     uint64_t seed = 5;
     cp_strbuf whole, text, raw;
