@@ -117,8 +117,7 @@ static void rms_norm(const float *x, const float *weight, float eps, size_t n, f
         __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(x + i), factor);
         _mm256_storeu_ps(out + i, _mm256_mul_ps(scaled, _mm256_loadu_ps(weight + i)));
     }
-    for (; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
+    cp_rms_scale_from(i, x, weight, scale, n, out);
 }
 
 static void rope(float *x, const float *cosine, const float *sine, size_t half) {
@@ -129,11 +128,7 @@ static void rope(float *x, const float *cosine, const float *sine, size_t half) 
         _mm256_storeu_ps(x + i, _mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
         _mm256_storeu_ps(x + i + half, _mm256_fmadd_ps(b, c, _mm256_mul_ps(a, s)));
     }
-    for (; i < half; i++) {
-        float a = x[i], b = x[i + half];
-        x[i] = fmaf(a, cosine[i], -(b * sine[i]));
-        x[i + half] = fmaf(b, cosine[i], a * sine[i]);
-    }
+    cp_rope_from(i, x, cosine, sine, half);
 }
 
 /* cp_expf, eight at a time. max and min return their second operand for NaN: it comes first. */
@@ -167,9 +162,7 @@ static float maximum(const float *x, size_t n) {
     _mm256_storeu_ps(lanes, max8);
     for (size_t l = 0; l < 8; l++)
         max = lanes[l] > max ? lanes[l] : max;
-    for (; i < n; i++)
-        max = x[i] > max ? x[i] : max;
-    return max;
+    return cp_max_from(i, x, n, max);
 }
 
 static void softmax(float *x, size_t n) {
@@ -188,13 +181,7 @@ static void softmax(float *x, size_t n) {
     float sums[CP_LANES];
     _mm256_storeu_ps(sums, s.low);
     _mm256_storeu_ps(sums + 8, s.high);
-    for (; i < n; i++) {
-        x[i] = cp_expf(x[i] - max);
-        sums[i % CP_LANES] += x[i];
-    }
-    float scale = 1.0f / cp_tree_sum(sums);
-    for (i = 0; i < n; i++)
-        x[i] *= scale;
+    cp_softmax_from(i, x, n, max, sums);
 }
 
 static void swiglu(const float *gate, const float *up, size_t n, float *out) {
@@ -205,8 +192,7 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
         __m256 silu = _mm256_div_ps(g, _mm256_add_ps(one, exp8(_mm256_xor_ps(g, minus))));
         _mm256_storeu_ps(out + i, _mm256_mul_ps(silu, _mm256_loadu_ps(up + i)));
     }
-    for (; i < n; i++)
-        out[i] = gate[i] / (1.0f + cp_expf(-gate[i])) * up[i];
+    cp_swiglu_from(i, gate, up, n, out);
 }
 
 const cp_kernels *cp_kernels_avx2(void) {

@@ -111,4 +111,46 @@ static inline float cp_expf(float x) {
     return p * cp_float_of_bits((uint32_t)((int32_t)n + 127) << 23);
 }
 
+/* ---- what defines the element-wise kernels, from element i on: all of it for the scalar ones,
+ * what is left after whole vectors for the others */
+
+static inline void cp_rms_scale_from(size_t i, const float *x, const float *weight, float scale,
+                                     size_t n, float *out) {
+    for (; i < n; i++)
+        out[i] = x[i] * scale * weight[i];
+}
+
+static inline void cp_rope_from(size_t i, float *x, const float *cosine, const float *sine,
+                                size_t half) {
+    for (; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = fmaf(a, cosine[i], -(b * sine[i]));
+        x[i + half] = fmaf(b, cosine[i], a * sine[i]);
+    }
+}
+
+static inline float cp_max_from(size_t i, const float *x, size_t n, float max) {
+    for (; i < n; i++)
+        max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+/* Exponentials from i on, added to the lanes' sums of those before; then all of x over their sum.
+ */
+static inline void cp_softmax_from(size_t i, float *x, size_t n, float max, float sums[CP_LANES]) {
+    for (; i < n; i++) {
+        x[i] = cp_expf(x[i] - max);
+        sums[i % CP_LANES] += x[i];
+    }
+    float scale = 1.0f / cp_tree_sum(sums);
+    for (i = 0; i < n; i++)
+        x[i] *= scale;
+}
+
+static inline void cp_swiglu_from(size_t i, const float *gate, const float *up, size_t n,
+                                  float *out) {
+    for (; i < n; i++)
+        out[i] = gate[i] / (1.0f + cp_expf(-gate[i])) * up[i];
+}
+
 #endif

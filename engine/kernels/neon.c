@@ -128,8 +128,7 @@ static void rms_norm(const float *x, const float *weight, float eps, size_t n, f
         float32x4_t scaled = vmulq_f32(vld1q_f32(x + i), factor);
         vst1q_f32(out + i, vmulq_f32(scaled, vld1q_f32(weight + i)));
     }
-    for (; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
+    cp_rms_scale_from(i, x, weight, scale, n, out);
 }
 
 static void rope(float *x, const float *cosine, const float *sine, size_t half) {
@@ -140,11 +139,7 @@ static void rope(float *x, const float *cosine, const float *sine, size_t half) 
         vst1q_f32(x + i, vfmaq_f32(vnegq_f32(vmulq_f32(b, s)), a, c));
         vst1q_f32(x + i + half, vfmaq_f32(vmulq_f32(a, s), b, c));
     }
-    for (; i < half; i++) {
-        float a = x[i], b = x[i + half];
-        x[i] = fmaf(a, cosine[i], -(b * sine[i]));
-        x[i + half] = fmaf(b, cosine[i], a * sine[i]);
-    }
+    cp_rope_from(i, x, cosine, sine, half);
 }
 
 /* cp_expf, four at a time. FMAX and FMIN give NaN for NaN. */
@@ -175,9 +170,7 @@ static float largest(const float *x, size_t n) {
             four = vmaxnmq_f32(four, vld1q_f32(x + i));
         max = vmaxnmvq_f32(four);
     }
-    for (; i < n; i++)
-        max = x[i] > max ? x[i] : max;
-    return max;
+    return cp_max_from(i, x, n, max);
 }
 
 static void softmax(float *x, size_t n) {
@@ -192,13 +185,7 @@ static void softmax(float *x, size_t n) {
             s.quad[q] = vaddq_f32(s.quad[q], e);
         }
     store16(lanes, s);
-    for (; i < n; i++) {
-        x[i] = cp_expf(x[i] - max);
-        lanes[i % CP_LANES] += x[i];
-    }
-    float scale = 1.0f / cp_tree_sum(lanes);
-    for (i = 0; i < n; i++)
-        x[i] *= scale;
+    cp_softmax_from(i, x, n, max, lanes);
 }
 
 static void swiglu(const float *gate, const float *up, size_t n, float *out) {
@@ -208,8 +195,7 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
         float32x4_t silu = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0f), exp4(vnegq_f32(g))));
         vst1q_f32(out + i, vmulq_f32(silu, vld1q_f32(up + i)));
     }
-    for (; i < n; i++)
-        out[i] = gate[i] / (1.0f + cp_expf(-gate[i])) * up[i];
+    cp_swiglu_from(i, gate, up, n, out);
 }
 
 #define TABLE(PRODUCT)                                                                             \

@@ -38,35 +38,20 @@ GEMV_AND_WIDEN(bf16, cp_load_bf16, 2)
 
 static void rms_norm(const float *x, const float *weight, float eps, size_t n, float *out) {
     float scale = 1.0f / sqrtf(dot(x, x, n) / (float)n + eps);
-    for (size_t i = 0; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
+    cp_rms_scale_from(0, x, weight, scale, n, out);
 }
 
 static void rope(float *x, const float *cosine, const float *sine, size_t half) {
-    for (size_t i = 0; i < half; i++) {
-        float a = x[i], b = x[i + half];
-        x[i] = fmaf(a, cosine[i], -(b * sine[i]));
-        x[i + half] = fmaf(b, cosine[i], a * sine[i]);
-    }
+    cp_rope_from(0, x, cosine, sine, half);
 }
 
 static void softmax(float *x, size_t n) {
-    float max = x[0];
-    for (size_t i = 1; i < n; i++)
-        max = x[i] > max ? x[i] : max;
     float sums[CP_LANES] = {0};
-    for (size_t i = 0; i < n; i++) {
-        x[i] = cp_expf(x[i] - max);
-        sums[i % CP_LANES] += x[i];
-    }
-    float scale = 1.0f / cp_tree_sum(sums);
-    for (size_t i = 0; i < n; i++)
-        x[i] *= scale;
+    cp_softmax_from(0, x, n, cp_max_from(1, x, n, x[0]), sums);
 }
 
 static void swiglu(const float *gate, const float *up, size_t n, float *out) {
-    for (size_t i = 0; i < n; i++)
-        out[i] = gate[i] / (1.0f + cp_expf(-gate[i])) * up[i];
+    cp_swiglu_from(0, gate, up, n, out);
 }
 
 const cp_kernels *cp_kernels_scalar(void) {
