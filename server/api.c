@@ -89,7 +89,9 @@ static void handle_ready(void *app, cp_http_request *request) {
     } else if (cp_inference_get_state(api->inference) != CP_INFERENCE_READY) {
         cp_http_fail(request, &cp_api_loading);
     } else {
-        cp_strbuf_puts(&request->reply.body, "{\"status\":\"ready\"}\n");
+        bool reviewed = cp_triage_rules_reviewed_by(api->triage) != NULL;
+        cp_strbuf_printf(&request->reply.body, "{\"status\":\"ready\",\"rules_reviewed\":%s}\n",
+                         reviewed ? "true" : "false");
         request->reply.status = 200;
     }
 }
@@ -104,6 +106,7 @@ static void handle_metrics(void *app, cp_http_request *request) {
         .rejected = cp_inference_n_rejected(api->inference),
         .scheduler = cp_inference_stats(api->inference),
         .model_loaded = cp_inference_get_state(api->inference) == CP_INFERENCE_READY,
+        .rules_reviewed = cp_triage_rules_reviewed_by(api->triage) != NULL,
         .llm_mode = cp_inference_llm_mode(api->inference),
         .model = cp_inference_model(api->inference),
     };

@@ -100,6 +100,16 @@ static cp_status open_access(serving *s, cp_error *err) {
     return status;
 }
 
+/* Who answers for the rules? */
+static cp_status check_review(const serving *s, cp_error *err) {
+    const char *reviewed_by = cp_triage_rules_reviewed_by(s->triage);
+    cp_status status = cp_start_rules_check_review(&s->settings, reviewed_by, err);
+    if (status == CP_OK && !reviewed_by)
+        cp_log(CP_LOG_WARN, "no clinician has signed the triage rules: reviewed_by in rules.json "
+                            "is null, not for use with patients");
+    return status;
+}
+
 /* Keys and patients' words go over the network in the clear. */
 static void warn_of_plain_http(const cp_settings *settings) {
     if (!*settings->tls_cert_file && !*settings->trusted_proxies &&
@@ -143,6 +153,8 @@ static cp_status start(serving *s, cp_error *err) {
     if (status == CP_OK)
         status = cp_triage_create(&s->settings, s->metrics, s->inference, s->patients, s->audit,
                                   &s->triage, err);
+    if (status == CP_OK)
+        status = check_review(s, err);
     if (status == CP_OK)
         status = cp_openai_create(&s->settings, s->inference, s->audit, &s->openai, err);
     if (status != CP_OK)

@@ -200,6 +200,8 @@ void cp_metrics_append(const cp_metrics *metrics, const cp_metrics_gauges *gauge
     cp_metric_one(out, "carepath_requests_queued", "gauge", "Requests that wait.", gauges->queued);
     cp_metric_one(out, "carepath_model_loaded", "gauge", "1 when the model can answer.",
                   gauges->model_loaded);
+    cp_metric_one(out, "carepath_rules_reviewed", "gauge",
+                  "1 when a clinician has signed the triage rules.", gauges->rules_reviewed);
     cp_metric_one(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
                   resident_bytes());
     cp_metric_one(out, "process_start_time_seconds", "gauge", "Start, in Unix time.",

@@ -40,7 +40,7 @@ typedef struct cp_metrics_gauges {
     uint64_t queued, running, rejected;
     cp_scheduler_stats scheduler;
     uint64_t api_keys, api_key_failures; /* keys in force; changed files that had a fault */
-    bool model_loaded;
+    bool model_loaded, rules_reviewed;
     const char *llm_mode, *model;
 } cp_metrics_gauges;
 

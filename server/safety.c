@@ -1,5 +1,6 @@
 #include "server/safety.h"
 
+#include "base/json.h"
 #include "server/safety_match.h"
 
 #include <stdlib.h>
@@ -31,6 +32,11 @@ void cp_safety_close(cp_safety *safety) {
 
 size_t cp_safety_n_rules(const cp_safety *safety) {
     return safety->table.n_rules;
+}
+
+const char *cp_safety_reviewed_by(const cp_safety *safety) {
+    const cJSON *name = cp_json_member(safety->table.tree, "reviewed_by");
+    return cJSON_IsString(name) ? name->valuestring : NULL;
 }
 
 int cp_safety_unmatched_acuity(const cp_safety *safety) {

@@ -31,6 +31,8 @@ typedef struct cp_safety cp_safety;
 cp_status cp_safety_open(const char *path, cp_safety **out, cp_error *err) CP_MUST_CHECK;
 void cp_safety_close(cp_safety *safety);
 size_t cp_safety_n_rules(const cp_safety *safety);
+/* The clinician who has signed the rule file; NULL: nobody has. Borrowed from `safety`. */
+const char *cp_safety_reviewed_by(const cp_safety *safety);
 /* The level that stands for a text the rules do not know, where nothing else judges it (1 to 3,
  * from the rule file): not a floor, and never a reason to wait. */
 int cp_safety_unmatched_acuity(const cp_safety *safety);

@@ -348,7 +348,8 @@ static cp_status check_head(compiler *c) {
     if (status == CP_OK && cp_json_get_int(root, c->path, "version", 2, 2, &version, NULL) != CP_OK)
         status = cp_compile_refuse(c, "version", cp_json_member(root, "version"), "2");
     const cJSON *reviewed = cJSON_GetObjectItemCaseSensitive(root, "reviewed_by");
-    if (status == CP_OK && !cJSON_IsNull(reviewed) && !cJSON_IsString(reviewed))
+    if (status == CP_OK && !cJSON_IsNull(reviewed) &&
+        (!cJSON_IsString(reviewed) || !reviewed->valuestring[0]))
         status = cp_compile_refuse(c, "reviewed_by", reviewed, "null or a name");
     if (status == CP_OK)
         status =

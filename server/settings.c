@@ -48,6 +48,9 @@ static const cp_setting table[] = {
     CHOICE("APP_ENV", "app-env", app_env, "development", "development|staging|production",
            "Outside development memory cannot be dumped or traced; production needs API keys, a "
            "secret and a model"),
+    CHOICE("UNREVIEWED_RULES", "unreviewed-rules", unreviewed_rules, "refuse", "refuse|allow",
+           "Whether production starts with triage rules that no clinician has signed "
+           "(docs/safety.md)"),
     TEXT("HOST", "host", host, "127.0.0.1", "Address to listen on"),
     NUMBER("PORT", "port", port, "8002", 0, 65535, "Port to listen on; 0 takes any free one"),
     TEXT("API_KEYS_FILE", "api-keys-file", api_keys_file, "",

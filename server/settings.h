@@ -17,6 +17,8 @@
 
 typedef enum cp_app_env { CP_ENV_DEVELOPMENT, CP_ENV_STAGING, CP_ENV_PRODUCTION } cp_app_env;
 
+typedef enum cp_unreviewed_rules { CP_UNREVIEWED_REFUSE, CP_UNREVIEWED_ALLOW } cp_unreviewed_rules;
+
 typedef enum cp_store_kind { CP_STORE_JSONL, CP_STORE_MONGO, CP_STORE_HTTP } cp_store_kind;
 
 typedef struct cp_settings {
@@ -30,6 +32,7 @@ typedef struct cp_settings {
     int64_t patient_store; /* cp_store_kind */
     int64_t store_timeout_ms, store_connections;
     int64_t app_env;               /* cp_app_env */
+    int64_t unreviewed_rules;      /* cp_unreviewed_rules */
     int64_t log_level, log_format; /* cp_log_level, cp_log_format */
     int64_t kv_cache;              /* cp_kv: the words stand in its order */
     int64_t port, threads, context_tokens, max_new_tokens;

@@ -26,6 +26,18 @@ static cp_status check_production(const cp_settings *s, cp_error *err) {
     return CP_OK;
 }
 
+cp_status cp_start_rules_check_review(const cp_settings *s, const char *reviewed_by,
+                                      cp_error *err) {
+    if (reviewed_by || s->app_env != CP_ENV_PRODUCTION ||
+        s->unreviewed_rules == CP_UNREVIEWED_ALLOW)
+        return CP_OK;
+    return cp_error_set(err, CP_ERR_USAGE,
+                        "APP_ENV=production needs triage rules that a clinician has signed, and "
+                        "reviewed_by in %s/triage/rules.json is null: have them reviewed "
+                        "(docs/safety.md), or set UNREVIEWED_RULES to allow",
+                        s->data_dir);
+}
+
 cp_status cp_start_rules_check(const cp_settings *s, cp_error *err) {
     if (s->app_env == CP_ENV_PRODUCTION) {
         cp_status status = check_production(s, err);

@@ -9,5 +9,8 @@
 
 /* CP_ERR_USAGE with the sentence. */
 cp_status cp_start_rules_check(const cp_settings *settings, cp_error *err) CP_MUST_CHECK;
+/* Whether this server may answer by rules that `reviewed_by` has signed (NULL: nobody). */
+cp_status cp_start_rules_check_review(const cp_settings *settings, const char *reviewed_by,
+                                      cp_error *err) CP_MUST_CHECK;
 
 #endif

@@ -457,6 +457,10 @@ size_t cp_triage_n_rules(const cp_triage *triage) {
     return cp_safety_n_rules(triage->safety);
 }
 
+const char *cp_triage_rules_reviewed_by(const cp_triage *triage) {
+    return cp_safety_reviewed_by(triage->safety);
+}
+
 size_t cp_triage_n_unfinished(const cp_triage *triage) {
     return atomic_load(&triage->n_unfinished);
 }

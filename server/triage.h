@@ -31,6 +31,8 @@ cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
 void cp_triage_free(cp_triage *triage);
 
 size_t cp_triage_n_rules(const cp_triage *triage);
+/* Who has signed the rules; NULL: nobody has. */
+const char *cp_triage_rules_reviewed_by(const cp_triage *triage);
 
 /* Answers or defers. */
 void cp_triage_handle(cp_triage *triage, cp_http_request *request);

@@ -7,10 +7,14 @@
 #include "server/access_keys.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define COUGH "{\"patient_mrn\":\"MRN-001\",\"query\":\"I have a cough\"}"
 #define JSON  "Content-Type: application/json\r\n"
+
+#define SECRET_ENV "SECRET_KEY=0123456789abcdef0123456789abcdef"
+#define MODEL_ENV  "LLM_MODE=./" GOLDEN "/models/tied-gqa2"
 
 /* A file with four keys: doctor (triage), robot (triage, 1 a minute, 2 at once), scrape (metrics),
  * gone (triage, expired). */
@@ -445,6 +449,60 @@ static void refuse_start(const char *const *env, int exit_code, const char *sent
 #define REFUSE_START(exit_code, sentence, ...)                                                     \
     refuse_start((const char *const[]){__VA_ARGS__, NULL}, exit_code, sentence)
 
+/* Unsigned rules: named at start, in the log, in /ready and /metrics, and not in production unless
+ * somebody says so. */
+static void production_needs_signed_rules_or_a_word(void **state) {
+    key_ring ring = make_keys();
+    char keys[500];
+    (void)state;
+    snprintf(keys, sizeof keys, "API_KEYS_FILE=%s", ring.path);
+    REFUSE_START(2, "UNREVIEWED_RULES", "APP_ENV=production", keys, SECRET_ENV, "AUDIT_FILE=off",
+                 MODEL_ENV);
+    test_server server = test_server_start(
+        (const char *const[]){"APP_ENV=production", "UNREVIEWED_RULES=allow", keys, SECRET_ENV,
+                              "AUDIT_FILE=off", MODEL_ENV, NULL});
+    test_server_await_ready(&server);
+    test_reply ready = test_request(&server, "GET", "/ready", NULL, NULL);
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(ready.json, "rules_reviewed")));
+    test_reply_free(&ready);
+    assert_int_equal(test_server_stop(&server, SIGTERM), 0);
+    cp_strbuf log = test_server_log(&server);
+    assert_non_null(strstr(cp_strbuf_text(&log), "no clinician has signed"));
+    cp_strbuf_deinit(&log);
+}
+
+/* The same rules with a name under them. */
+static void signed_rules_are_said_to_be(void **state) {
+    char dir[TEST_DATA_CAP], data[TEST_DATA_CAP + 16];
+    cp_strbuf rules, named;
+    cp_error err;
+    (void)state;
+    assert_cp_ok(cp_file_read("data/triage/rules.json", 4 << 20, &rules, &err));
+    char *unsigned_by = strstr(rules.data, "\"reviewed_by\": null");
+    assert_non_null(unsigned_by);
+    cp_strbuf_init(&named, 4 << 20);
+    cp_strbuf_append(&named, rules.data, (size_t)(unsigned_by - rules.data));
+    cp_strbuf_puts(&named, "\"reviewed_by\": \"Dr. A. Example\"");
+    cp_strbuf_puts(&named, unsigned_by + strlen("\"reviewed_by\": null"));
+    test_data_folder("{\"mrn\":\"MRN-001\"}\n", "", "", dir);
+    assert_int_equal(unlink(test_path(dir, "triage")), 0);
+    assert_int_equal(mkdir(test_path(dir, "triage"), 0755), 0);
+    test_write_file(test_path(dir, "triage/rules.json"), named.data, named.n);
+    snprintf(data, sizeof data, "DATA_DIR=%s", dir);
+    test_server server = test_server_start((const char *const[]){data, NULL});
+    test_server_await_ready(&server);
+    test_reply ready = test_request(&server, "GET", "/ready", NULL, NULL);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ready.json, "rules_reviewed")));
+    test_reply_free(&ready);
+    assert_true(test_server_metric(&server, "carepath_rules_reviewed") == 1);
+    assert_int_equal(test_server_stop(&server, SIGTERM), 0);
+    cp_strbuf log = test_server_log(&server);
+    assert_null(strstr(cp_strbuf_text(&log), "no clinician has signed"));
+    cp_strbuf_deinit(&log);
+    cp_strbuf_deinit(&rules);
+    cp_strbuf_deinit(&named);
+}
+
 static void a_server_that_would_be_open_does_not_start(void **state) {
     key_ring ring = make_keys();
     char keys[500], bad[400], text[] = "{\"version\":1,\"keys\":[{\"id\":\"x\"}]}";
@@ -480,5 +538,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(forwarded_headers_count_from_trusted_proxies_only),
     cmocka_unit_test(without_keys_only_a_local_name_is_answered),
     cmocka_unit_test(a_server_that_would_be_open_does_not_start),
+    cmocka_unit_test(production_needs_signed_rules_or_a_word),
+    cmocka_unit_test(signed_rules_are_said_to_be),
 };
 CP_TEST_GROUP(http_access, tests)

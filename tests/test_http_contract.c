@@ -275,6 +275,7 @@ static void probes_answer_and_head_has_no_body(void **state) {
     reply = test_receive(fd, false);
     assert_int_equal(reply.status, 200);
     assert_string_equal(test_reply_text(&reply, "status"), "ready");
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(reply.json, "rules_reviewed")));
     test_reply_free(&reply);
     test_disconnect(fd);
 

@@ -565,6 +565,7 @@ static void malformed_rules_refuse_the_whole_file(void **state) {
         {"{\"version\":2,\"reviewed_by\":null,\"unmatched_acuity\":3,\"rules\":[]}", "top level",
          "rules"},
         {"{\"version\":2,\"reviewed_by\":5,\"rules\":[1]}", "top level", "reviewed_by"},
+        {"{\"version\":2,\"reviewed_by\":\"\",\"rules\":[1]}", "top level", "reviewed_by"},
         {"{\"version\":2,\"rulez\":[]}", "top level", "rulez"},
         {FILE_WITH("{}", RULE(GOOD)), "language", "same_words"},
         {FILE_WITH("7", RULE(GOOD)), "language", "object"},
