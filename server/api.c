@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/admission.h"
-#include "server/patients_api.h"
 
 #define PING_INTERVAL_S   10
 #define V1_MAX_BODY_BYTES ((size_t)1 << 20)
@@ -27,23 +26,23 @@ static void handle_triage(void *app, cp_http_request *request) {
 }
 
 static void handle_record(void *app, cp_http_request *request) {
-    cp_patients_handle_record(((cp_api *)app)->patients, request);
+    cp_patients_handle_record(&((cp_api *)app)->patients, request);
 }
 
 static void handle_summary(void *app, cp_http_request *request) {
-    cp_patients_handle_summary(((cp_api *)app)->patients, request);
+    cp_patients_handle_summary(&((cp_api *)app)->patients, request);
 }
 
 static void handle_encounters(void *app, cp_http_request *request) {
-    cp_patients_handle_encounters(((cp_api *)app)->patients, request);
+    cp_patients_handle_encounters(&((cp_api *)app)->patients, request);
 }
 
 static void handle_documents(void *app, cp_http_request *request) {
-    cp_patients_handle_documents(((cp_api *)app)->patients, request);
+    cp_patients_handle_documents(&((cp_api *)app)->patients, request);
 }
 
 static void handle_import(void *app, cp_http_request *request) {
-    cp_patients_handle_import(((cp_api *)app)->patients, request);
+    cp_patients_handle_import(&((cp_api *)app)->patients, request);
 }
 
 static void handle_chat(void *app, cp_http_request *request) {
@@ -139,7 +138,7 @@ static void on_done(void *app, const cp_http_request *request, double ms) {
 static void on_tick(void *app) {
     cp_api *api = app;
     cp_access_tick(api->access);
-    cp_patients_tick(api->patients);
+    cp_patients_tick(api->patients.patients);
 }
 
 static const cp_http_route routes[] = {

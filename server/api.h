@@ -7,6 +7,7 @@
 #include "server/access.h"
 #include "server/metrics.h"
 #include "server/openai_api.h"
+#include "server/patients_api.h"
 #include "server/settings.h"
 #include "server/triage.h"
 
@@ -15,7 +16,7 @@
 typedef struct cp_api {
     const cp_settings *settings;
     cp_inference *inference;
-    cp_patients *patients;
+    cp_patients_api patients;
     cp_triage *triage;
     cp_openai *openai;
     atomic_bool draining;

@@ -34,9 +34,10 @@ struct cp_audit {
     pthread_t thread;
     bool started;
 
-    pthread_mutex_t lock; /* over the next five */
-    pthread_cond_t changed;
+    pthread_mutex_t lock; /* over the next seven */
+    pthread_cond_t changed, settled;
     waiting *first, **last;
+    size_t n_unfinished; /* submitted, and done has not returned */
     bool stopping;
     cp_audit_place acknowledged;
 
@@ -162,8 +163,12 @@ static cp_status add_line(cp_audit *audit, const waiting *record, cp_audit_place
     return status;
 }
 
-static void finish(waiting *record, cp_status status, const cp_error *err) {
+static void finish(cp_audit *audit, waiting *record, cp_status status, const cp_error *err) {
     record->done(record->user, status, err);
+    pthread_mutex_lock(&audit->lock);
+    if (--audit->n_unfinished == 0)
+        pthread_cond_broadcast(&audit->settled);
+    pthread_mutex_unlock(&audit->lock);
     cp_strbuf_deinit(&record->body);
     free(record);
 }
@@ -187,7 +192,7 @@ static waiting *commit_group(cp_audit *audit, waiting *list) {
     while (list != rest) {
         waiting *record = list;
         list = record->next;
-        finish(record, status, &err);
+        finish(audit, record, status, &err);
     }
     return rest;
 }
@@ -378,6 +383,7 @@ static cp_status prepare(cp_audit *audit, const cp_audit_options *options, cp_er
     cp_strbuf_init(&audit->lines, MAX_GROUP_BYTES);
     pthread_mutex_init(&audit->lock, NULL);
     pthread_cond_init(&audit->changed, NULL);
+    pthread_cond_init(&audit->settled, NULL);
     int n = snprintf(audit->path, sizeof audit->path, "%s", options->path);
     int m = snprintf(audit->model_dir, sizeof audit->model_dir, "%s",
                      options->model_dir ? options->model_dir : "");
@@ -424,6 +430,7 @@ void cp_audit_close(cp_audit *audit) {
         close(audit->head_fd);
     cp_strbuf_deinit(&audit->lines);
     pthread_cond_destroy(&audit->changed);
+    pthread_cond_destroy(&audit->settled);
     pthread_mutex_destroy(&audit->lock);
     cp_audit_keys_wipe(&audit->keys);
     free(audit);
@@ -432,15 +439,23 @@ void cp_audit_close(cp_audit *audit) {
 /* ---- any thread -------------------------------------------------------------------------------
  */
 
-cp_status cp_audit_submit(cp_audit *audit, const cp_audit_entry *entry, cp_audit_done *done,
-                          void *user, cp_error *err) {
+/* What a record is made of: one of both. */
+typedef struct matter {
+    const cp_audit_entry *entry;
+    const cp_audit_access *access;
+} matter;
+
+static cp_status submit(cp_audit *audit, matter of, cp_audit_done *done, void *user,
+                        cp_error *err) {
     waiting *record = calloc(1, sizeof *record);
     if (!record)
         return cp_error_no_memory(err, "audit record");
     record->done = done;
     record->user = user;
     cp_strbuf_init(&record->body, CP_AUDIT_MAX_LINE);
-    cp_status status = cp_audit_record_append(&audit->keys, entry, &record->body, err);
+    cp_status status = of.entry
+                           ? cp_audit_record_append(&audit->keys, of.entry, &record->body, err)
+                           : cp_audit_access_append(&audit->keys, of.access, &record->body, err);
     if (status != CP_OK) {
         cp_strbuf_deinit(&record->body);
         free(record);
@@ -449,6 +464,7 @@ cp_status cp_audit_submit(cp_audit *audit, const cp_audit_entry *entry, cp_audit
     pthread_mutex_lock(&audit->lock);
     *audit->last = record;
     audit->last = &record->next;
+    audit->n_unfinished++;
     pthread_cond_signal(&audit->changed);
     pthread_mutex_unlock(&audit->lock);
     return CP_OK;
@@ -473,11 +489,11 @@ static void arrived(void *user, cp_status status, const cp_error *err) {
     pthread_mutex_unlock(&a->lock);
 }
 
-cp_status cp_audit_append(cp_audit *audit, const cp_audit_entry *entry, cp_error *err) {
+static cp_status append(cp_audit *audit, matter of, cp_error *err) {
     arrival a = {.err = err};
     pthread_mutex_init(&a.lock, NULL);
     pthread_cond_init(&a.changed, NULL);
-    cp_status status = cp_audit_submit(audit, entry, arrived, &a, err);
+    cp_status status = submit(audit, of, arrived, &a, err);
     if (status == CP_OK) {
         pthread_mutex_lock(&a.lock);
         while (!a.done)
@@ -488,6 +504,33 @@ cp_status cp_audit_append(cp_audit *audit, const cp_audit_entry *entry, cp_error
     pthread_cond_destroy(&a.changed);
     pthread_mutex_destroy(&a.lock);
     return status;
+}
+
+cp_status cp_audit_submit(cp_audit *audit, const cp_audit_entry *entry, cp_audit_done *done,
+                          void *user, cp_error *err) {
+    return submit(audit, (matter){.entry = entry}, done, user, err);
+}
+
+cp_status cp_audit_append(cp_audit *audit, const cp_audit_entry *entry, cp_error *err) {
+    return append(audit, (matter){.entry = entry}, err);
+}
+
+cp_status cp_audit_submit_access(cp_audit *audit, const cp_audit_access *access,
+                                 cp_audit_done *done, void *user, cp_error *err) {
+    return submit(audit, (matter){.access = access}, done, user, err);
+}
+
+cp_status cp_audit_append_access(cp_audit *audit, const cp_audit_access *access, cp_error *err) {
+    return append(audit, (matter){.access = access}, err);
+}
+
+void cp_audit_settle(cp_audit *audit) {
+    if (!audit)
+        return;
+    pthread_mutex_lock(&audit->lock);
+    while (audit->n_unfinished > 0)
+        pthread_cond_wait(&audit->settled, &audit->lock);
+    pthread_mutex_unlock(&audit->lock);
 }
 
 uint64_t cp_audit_n_records(cp_audit *audit, char last[CP_AUDIT_HEX_CAP]) {

@@ -1,4 +1,5 @@
-/* The audit log: every answer's record, on the disk before the answer leaves.
+/* The audit log: the record of every answer and of every look into patients' records, on the disk
+ * before the answer leaves.
  *
  *     any thread:    submit: the record is written out and sealed, then waits in a list
  *     audit thread:  all that waits becomes lines of the chain -> one write -> fdatasync -> the
@@ -45,6 +46,13 @@ cp_status cp_audit_submit(cp_audit *audit, const cp_audit_entry *entry, cp_audit
 /* The same, and waits. */
 cp_status cp_audit_append(cp_audit *audit, const cp_audit_entry *entry,
                           cp_error *err) CP_MUST_CHECK;
+/* The same two for a look into records. */
+cp_status cp_audit_submit_access(cp_audit *audit, const cp_audit_access *access,
+                                 cp_audit_done *done, void *user, cp_error *err) CP_MUST_CHECK;
+cp_status cp_audit_append_access(cp_audit *audit, const cp_audit_access *access,
+                                 cp_error *err) CP_MUST_CHECK;
+/* Waits until every done has returned. NULL is allowed. */
+void cp_audit_settle(cp_audit *audit);
 
 /* Records on the disk since the log began, and the last one's SHA-256: for the server's own log, so
  * that a log put back to an older state is seen. */

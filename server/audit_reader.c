@@ -39,14 +39,19 @@ typedef struct search {
     char wanted[64]; /* "trace_id":"..." as it stands in the clear part */
     char *body;      /* of the last line that has it, owned */
     size_t n;
+    bool is_answer;   /* that line is an answer's, which a look into records does not displace */
     cp_status status; /* of that line */
     cp_error *err;
 } search;
 
 static bool look_at(void *user, const cp_audit_line *line) {
+    static const char answer[] = "\"record\":{\"kind\":\"answer\"";
     search *s = user;
-    if (!memmem(line->body.data, line->body.n, s->wanted, strlen(s->wanted)))
+    bool is_answer = memmem(line->body.data, line->body.n, answer, sizeof answer - 1) != NULL;
+    if (!memmem(line->body.data, line->body.n, s->wanted, strlen(s->wanted)) ||
+        (s->is_answer && !is_answer))
         return true;
+    s->is_answer = is_answer;
     free(s->body);
     s->body = cp_copy_bytes(line->body.data, line->body.n);
     s->n = line->body.n;

@@ -17,9 +17,10 @@ typedef struct cp_audit_reader {
 cp_status cp_audit_reader_open(const char *file, cp_audit_reader *out, cp_error *err) CP_MUST_CHECK;
 void cp_audit_reader_close(cp_audit_reader *reader);
 
-/* The record with this trace id, the last one where a client sent an id twice; opened where there
- * is a SECRET_KEY. CP_ERR_NOT_FOUND without one, CP_ERR_FORMAT when it is not as it was written;
- * what is wrong elsewhere in the log does not matter here. Deinit the record in either case. */
+/* The record with this trace id: an answer's before any other, the last one where a client sent an
+ * id twice; opened where there is a SECRET_KEY. CP_ERR_NOT_FOUND without one, CP_ERR_FORMAT when it
+ * is not as it was written; what is wrong elsewhere in the log does not matter here. Deinit the
+ * record in either case. */
 cp_status cp_audit_reader_find(const cp_audit_reader *reader, const char *trace_id,
                                cp_audit_record *out, cp_error *err) CP_MUST_CHECK;
 

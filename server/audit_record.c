@@ -83,15 +83,21 @@ static const char *text_or_null(const char *text) {
     return *text ? text : NULL;
 }
 
-static void put_clear(const cp_audit_entry *entry, const hashes *h, cp_json_writer *w) {
+/* The members that every record of a request begins with. */
+static void put_head(const char *kind, const char *endpoint, const char *trace_id,
+                     const char *key_id, cp_json_writer *w) {
     char stamp[CP_CLOCK_STAMP_CAP];
     cp_clock_stamp(stamp);
-    cp_json_open_object(w);
-    cp_json_member_text(w, "kind", "answer");
+    cp_json_member_text(w, "kind", kind);
     cp_json_member_text(w, "time", stamp);
-    cp_json_member_text(w, "endpoint", entry->endpoint);
-    cp_json_member_text(w, "trace_id", entry->trace_id);
-    cp_json_member_text(w, "key_id", entry->key_id);
+    cp_json_member_text(w, "endpoint", endpoint);
+    cp_json_member_text(w, "trace_id", trace_id);
+    cp_json_member_text(w, "key_id", key_id);
+}
+
+static void put_clear(const cp_audit_entry *entry, const hashes *h, cp_json_writer *w) {
+    cp_json_open_object(w);
+    put_head("answer", entry->endpoint, entry->trace_id, entry->key_id, w);
     cp_json_member_text(w, "patient", text_or_null(h->patient));
     put_rules(entry, w);
     cp_json_member_text(w, "llm_mode", entry->llm_mode);
@@ -229,6 +235,32 @@ cp_status cp_audit_record_append(const cp_audit_keys *keys, const cp_audit_entry
     if (text.data)
         cp_wipe(text.data, text.cap);
     cp_strbuf_deinit(&text);
+    return status == CP_OK ? cp_strbuf_check(out, "audit record", err) : status;
+}
+
+cp_status cp_audit_access_append(const cp_audit_keys *keys, const cp_audit_access *access,
+                                 cp_strbuf *out, cp_error *err) {
+    char hash[CP_AUDIT_HEX_CAP];
+    cp_status status = CP_OK;
+    cp_json_writer w;
+    cp_strbuf_puts(out, "\"record\":");
+    cp_json_writer_init(&w, out);
+    cp_json_open_object(&w);
+    put_head("access", access->endpoint, access->trace_id, access->key_id, &w);
+    cp_json_member_text(&w, "action", access->action);
+    cp_json_member_int(&w, "n_patients", (int64_t)access->n_mrns);
+    cp_json_key(&w,
+                "patients"); /* none without a secret: a hash that anybody can make hides nobody */
+    cp_json_open_array(&w);
+    for (size_t i = 0; i < access->n_mrns && status == CP_OK; i++) {
+        status = cp_audit_patient_hash(keys, access->mrns[i], hash, err);
+        if (status == CP_OK && hash[0])
+            cp_json_put_text(&w, hash);
+    }
+    cp_json_close_array(&w);
+    cp_json_member_text(&w, "version", CP_VERSION);
+    cp_json_close_object(&w);
+    cp_strbuf_puts(out, ",\"sealed\":null");
     return status == CP_OK ? cp_strbuf_check(out, "audit record", err) : status;
 }
 

@@ -1,4 +1,4 @@
-/* What the audit log keeps of one answer.
+/* What the audit log keeps of one answer, and of one look into patients' records.
  *
  * In the clear: when, which key, which patient (keyed hash), what the rules found, which model with
  * which settings, how many tokens, and hashes of prompt and answer. Sealed with AES-256-GCM, bound
@@ -39,6 +39,17 @@ typedef struct cp_audit_entry {
 
 /* Appends the line's body for `entry`, stamped with the time now. */
 cp_status cp_audit_record_append(const cp_audit_keys *keys, const cp_audit_entry *entry,
+                                 cp_strbuf *out, cp_error *err) CP_MUST_CHECK;
+/* Somebody read a patient's record, or imported some. Borrowed as above. */
+typedef struct cp_audit_access {
+    const char *endpoint; /* "/patients/{}/summary" */
+    const char *trace_id, *key_id;
+    const char *action;      /* "read", "import"; "import_failed": not all of that was stored */
+    const char *const *mrns; /* [n_mrns] only their hashes are kept */
+    size_t n_mrns;
+} cp_audit_access;
+/* The body for it: {"kind":"access",...}; no text of anybody, so nothing is sealed. */
+cp_status cp_audit_access_append(const cp_audit_keys *keys, const cp_audit_access *access,
                                  cp_strbuf *out, cp_error *err) CP_MUST_CHECK;
 /* The body of a note of the log's own: {"kind":"note","event":...,"bytes":n}. */
 cp_status cp_audit_note_append(const char *event, uint64_t bytes, cp_strbuf *out,

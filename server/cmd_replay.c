@@ -36,6 +36,10 @@ static const char *clear_text(const replay *r, const char *key) {
 
 /* What can be run again at all. */
 static cp_status check_record(const replay *r, cp_error *err) {
+    if (strcmp(clear_text(r, "kind"), "access") == 0)
+        return cp_error_set(err, CP_ERR_NOT_FOUND,
+                            "there is nothing to replay: the record says that a patient's record "
+                            "was read or imported, and holds no answer");
     if (!r->record.sealed)
         return cp_error_set(err, CP_ERR_NOT_FOUND,
                             "the record holds only hashes of prompt and answer: the server had no "

@@ -161,7 +161,7 @@ static cp_status start(serving *s, cp_error *err) {
         return status;
     s->api.settings = &s->settings;
     s->api.inference = s->inference;
-    s->api.patients = s->patients;
+    s->api.patients = (cp_patients_api){.patients = s->patients, .audit = s->audit};
     s->api.openai = s->openai;
     s->api.triage = s->triage;
     s->api.metrics = s->metrics;
@@ -257,6 +257,7 @@ static int run(serving *s) {
         leave(CP_EXIT_FAILED);
     }
     cp_patients_stop(s->patients);
+    cp_audit_settle(s->audit);
     cp_http_server_stop(s->http);
     s->http = NULL;
     if (asked && cp_inference_get_state(s->inference) == CP_INFERENCE_LOADING)

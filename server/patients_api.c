@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json_writer.h"
 #include "base/log.h"
+#include "server/admission.h"
 #include "server/body_reader.h"
 #include "server/fhir_import.h"
 #include "server/patient_summary.h"
@@ -26,6 +27,30 @@ cp_api_error cp_patients_error(cp_status status, const char *param) {
     }
 }
 
+/* ---- the audit log ---------------------------------------------------------------------- */
+
+static cp_audit_access access_of(const cp_http_request *http, const char *action,
+                                 const char *const *mrns, size_t n) {
+    const char *owner = cp_access_owner(http);
+    return (cp_audit_access){.endpoint = http->route->path,
+                             .trace_id = http->trace_id,
+                             .key_id = *owner ? owner : NULL,
+                             .action = action,
+                             .mrns = mrns,
+                             .n_mrns = n};
+}
+
+/* Drops the reply: it may not leave. */
+static void fail_unrecorded(cp_http_request *http, const cp_error *err) {
+    static const cp_api_error unrecorded = {503, "audit_unavailable",
+                                            "this access could not be recorded; without a record "
+                                            "nothing is shown or stored",
+                                            NULL, STORE_RETRY_S};
+    cp_log(CP_LOG_ERROR, "patients: an access could not be recorded",
+           CP_LOG_S("trace_id", http->trace_id), CP_LOG_S("reason", err->message));
+    cp_http_fail(http, &unrecorded);
+}
+
 /* ---- reading ---------------------------------------------------------------------------- */
 
 typedef void reply_writer(const cp_patient_record *record, cp_strbuf *out);
@@ -33,20 +58,47 @@ typedef void reply_writer(const cp_patient_record *record, cp_strbuf *out);
 typedef struct read_job {
     cp_patient_lookup lookup; /* first: on_done gets a pointer to it */
     cp_http_request *http;
+    cp_audit *audit;
     reply_writer *write;
     bool deferred;
 } read_job;
+
+static void end_read(read_job *j) {
+    cp_http_request *http = j->http;
+    bool deferred = j->deferred;
+    free(j);
+    if (deferred)
+        cp_http_finish(http);
+}
+
+static void on_read_recorded(void *user, cp_status status, const cp_error *err) {
+    read_job *j = user;
+    if (status != CP_OK)
+        fail_unrecorded(j->http, err);
+    end_read(j);
+}
+
+/* The reply stands; it leaves when who read it is on the disk. */
+static void record_read(read_job *j) {
+    cp_error err;
+    const char *mrns[] = {j->lookup.mrn};
+    const cp_audit_access access = access_of(j->http, "read", mrns, 1);
+    cp_status status = cp_audit_submit_access(j->audit, &access, on_read_recorded, j, &err);
+    if (status != CP_OK)
+        on_read_recorded(j, status, &err);
+}
 
 static void on_record(cp_patient_lookup *lookup, cp_status status, cp_patient_record *record,
                       const cp_error *err) {
     read_job *j = (read_job *)lookup;
     cp_http_request *http = j->http;
-    bool deferred = j->deferred;
-    if (status == CP_OK) {
+    bool found = status == CP_OK;
+    if (found) {
         j->write(record, &http->reply.body);
         cp_strbuf_putc(&http->reply.body, '\n');
         http->reply.status = 200;
-        if (http->reply.body.failed != CP_OK)
+        found = http->reply.body.failed == CP_OK;
+        if (!found)
             cp_http_fail(http, &cp_api_no_memory);
     } else {
         const cp_api_error error = cp_patients_error(status, "mrn");
@@ -56,16 +108,17 @@ static void on_record(cp_patient_lookup *lookup, cp_status status, cp_patient_re
                    CP_LOG_S("reason", err->message));
     }
     cp_patient_record_free(record);
-    free(j);
-    if (deferred)
-        cp_http_finish(http);
+    if (found && j->audit)
+        record_read(j);
+    else
+        end_read(j);
 }
 
 static bool reader_left(const cp_patient_lookup *lookup) {
     return cp_http_client_gone(((const read_job *)lookup)->http);
 }
 
-static void read_record(cp_patients *patients, cp_http_request *request, reply_writer *write) {
+static void read_record(const cp_patients_api *api, cp_http_request *request, reply_writer *write) {
     static const cp_api_error wrong = {422, "invalid", "mrn must be " CP_MRN_RULE, "mrn", 0};
     const char *mrn = request->params[0];
     if (!cp_mrn_is_valid(mrn)) {
@@ -81,11 +134,12 @@ static void read_record(cp_patients *patients, cp_http_request *request, reply_w
     j->lookup.is_unwanted = reader_left;
     memcpy(j->lookup.mrn, mrn, strlen(mrn) + 1);
     j->http = request;
+    j->audit = api->audit;
     j->write = write;
-    j->deferred = cp_patients_waits(patients);
+    j->deferred = cp_patients_waits(api->patients) || api->audit;
     if (j->deferred)
         cp_http_defer(request);
-    cp_patients_look_up(patients, &j->lookup);
+    cp_patients_look_up(api->patients, &j->lookup);
 }
 
 static void write_record(const cp_patient_record *record, cp_strbuf *out) {
@@ -157,20 +211,20 @@ static void write_summary(const cp_patient_record *record, cp_strbuf *out) {
     cp_strbuf_deinit(&text);
 }
 
-void cp_patients_handle_record(cp_patients *patients, cp_http_request *request) {
-    read_record(patients, request, write_record);
+void cp_patients_handle_record(const cp_patients_api *api, cp_http_request *request) {
+    read_record(api, request, write_record);
 }
 
-void cp_patients_handle_summary(cp_patients *patients, cp_http_request *request) {
-    read_record(patients, request, write_summary);
+void cp_patients_handle_summary(const cp_patients_api *api, cp_http_request *request) {
+    read_record(api, request, write_summary);
 }
 
-void cp_patients_handle_encounters(cp_patients *patients, cp_http_request *request) {
-    read_record(patients, request, write_encounters);
+void cp_patients_handle_encounters(const cp_patients_api *api, cp_http_request *request) {
+    read_record(api, request, write_encounters);
 }
 
-void cp_patients_handle_documents(cp_patients *patients, cp_http_request *request) {
-    read_record(patients, request, write_documents);
+void cp_patients_handle_documents(const cp_patients_api *api, cp_http_request *request) {
+    read_record(api, request, write_documents);
 }
 
 /* ---- importing -------------------------------------------------------------------------- */
@@ -178,6 +232,7 @@ void cp_patients_handle_documents(cp_patients *patients, cp_http_request *reques
 typedef struct import_job {
     cp_store_task task; /* first: the pool has a pointer to it */
     cp_patients *patients;
+    cp_audit *audit;
     cp_http_request *http;
 } import_job;
 
@@ -244,12 +299,41 @@ static bool read_import(cp_http_request *http, cp_fhir_import *out) {
     return false;
 }
 
+/* Before anything is stored, so that no change is without its record; and once more when not all of
+ * it could be stored. */
+static cp_status record_import(const import_job *j, const char *action,
+                               const cp_fhir_import *import, cp_error *err) {
+    if (!j->audit)
+        return CP_OK;
+    const char **mrns = calloc(import->n + 1, sizeof *mrns);
+    if (!mrns)
+        return cp_error_no_memory(err, "audit record");
+    for (size_t i = 0; i < import->n; i++)
+        mrns[i] = import->patients[i].mrn;
+    const cp_audit_access access = access_of(j->http, action, mrns, import->n);
+    cp_status status = cp_audit_append_access(j->audit, &access, err);
+    free(mrns);
+    return status;
+}
+
+static void note_failed_import(const import_job *j, const cp_fhir_import *import) {
+    cp_error err;
+    if (record_import(j, "import_failed", import, &err) != CP_OK)
+        cp_log(CP_LOG_ERROR, "patients: a failed import could not be recorded as such",
+               CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err.message));
+}
+
 static void store_import(import_job *j, const cp_fhir_import *import) {
     static const cp_api_error conflict = {409, "conflict",
                                           "a document's id belongs to another patient", NULL, 0};
     cp_http_request *http = j->http;
     cp_error err;
-    cp_status status = store_all(cp_patients_store(j->patients), import, &err);
+    cp_status status = record_import(j, "import", import, &err);
+    if (status != CP_OK) {
+        fail_unrecorded(http, &err);
+        return;
+    }
+    status = store_all(cp_patients_store(j->patients), import, &err);
     if (status == CP_OK) {
         write_imported(import, &http->reply.body);
         http->reply.status = 200;
@@ -259,6 +343,7 @@ static void store_import(import_job *j, const cp_fhir_import *import) {
         return;
     }
     const cp_api_error error = cp_patients_error(status, NULL);
+    note_failed_import(j, import);
     cp_http_fail(http, status == CP_ERR_USAGE ? &conflict : &error);
     cp_log(CP_LOG_WARN, "an import was not stored", CP_LOG_S("trace_id", http->trace_id),
            CP_LOG_S("reason", err.message));
@@ -282,7 +367,7 @@ static bool importer_left(const cp_store_task *task) {
     return cp_http_client_gone(((const import_job *)task)->http);
 }
 
-void cp_patients_handle_import(cp_patients *patients, cp_http_request *request) {
+void cp_patients_handle_import(const cp_patients_api *api, cp_http_request *request) {
     static const cp_api_error full = {503, "queue_full", "too many wait for the patient store",
                                       NULL, STORE_RETRY_S};
     import_job *j = calloc(1, sizeof *j);
@@ -292,10 +377,11 @@ void cp_patients_handle_import(cp_patients *patients, cp_http_request *request) 
     }
     *j = (import_job){
         .task = {.run = run_import, .drop = drop_import, .is_unwanted = importer_left},
-        .patients = patients,
+        .patients = api->patients,
+        .audit = api->audit,
         .http = request,
     };
     cp_http_defer(request);
-    if (cp_store_pool_submit(cp_patients_pool(patients), &j->task) != CP_OK)
+    if (cp_store_pool_submit(cp_patients_pool(api->patients), &j->task) != CP_OK)
         end_import(j, &full);
 }

@@ -7,20 +7,30 @@
  *     POST /patients/$import           a FHIR R4 Bundle
  *
  * Handlers are called in the HTTP thread and answer there or defer. Each is over within
- * STORE_TIMEOUT_MS for each patient once it runs; cp_patients_stop ends them all. */
+ * STORE_TIMEOUT_MS for each patient once it runs; cp_patients_stop and then cp_audit_settle end
+ * them all.
+ *
+ * With an audit log nothing of a record leaves, and nothing is imported, before the log has on the
+ * disk which key asked for which patient. Where that fails the answer is 503. */
 #ifndef CP_SERVER_PATIENTS_API_H
 #define CP_SERVER_PATIENTS_API_H
 
+#include "server/audit_log.h"
 #include "server/http_server.h"
 #include "server/patients.h"
 
 #define CP_IMPORT_MAX_BYTES ((size_t)8 << 20)
 
-void cp_patients_handle_record(cp_patients *patients, cp_http_request *request);
-void cp_patients_handle_summary(cp_patients *patients, cp_http_request *request);
-void cp_patients_handle_encounters(cp_patients *patients, cp_http_request *request);
-void cp_patients_handle_documents(cp_patients *patients, cp_http_request *request);
-void cp_patients_handle_import(cp_patients *patients, cp_http_request *request);
+typedef struct cp_patients_api {
+    cp_patients *patients;
+    cp_audit *audit; /* NULL: none */
+} cp_patients_api;
+
+void cp_patients_handle_record(const cp_patients_api *api, cp_http_request *request);
+void cp_patients_handle_summary(const cp_patients_api *api, cp_http_request *request);
+void cp_patients_handle_encounters(const cp_patients_api *api, cp_http_request *request);
+void cp_patients_handle_documents(const cp_patients_api *api, cp_http_request *request);
+void cp_patients_handle_import(const cp_patients_api *api, cp_http_request *request);
 
 /* What a lookup's status means to a client; `param` names the field that had the MRN. */
 cp_api_error cp_patients_error(cp_status status, const char *param);

@@ -59,8 +59,8 @@ static const cp_setting table[] = {
            "32 bytes or more that nobody can guess; what is sealed and hashed depends on it"),
     TEXT("SECRET_KEY_FILE", "secret-key-file", secret_key_file, "", "File that holds SECRET_KEY"),
     TEXT("AUDIT_FILE", "audit-file", audit_file, "",
-         "Log of every answer, written before it leaves (docs/audit.md); off: none. Production "
-         "needs one of both"),
+         "Log of every answer and of reads of records, written before they leave (docs/audit.md); "
+         "off: none. Production needs one of both"),
     TEXT("TLS_CERT_FILE", "tls-cert-file", tls_cert_file, "",
          "Certificate chain (PEM); with TLS_KEY_FILE the server speaks HTTPS only"),
     TEXT("TLS_KEY_FILE", "tls-key-file", tls_key_file, "", "The certificate's private key (PEM)"),

@@ -182,7 +182,9 @@ static void what_a_server_answered_replays_to_the_byte(void **state) {
 
 #define MAX_ANSWERS 4096
 
-/* Asks until the server is gone; the trace ids of whole answers. */
+#define SUMMARY "GET /patients/MRN-001/summary HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+/* Asks and reads until the server is gone; the trace ids of whole answers. */
 static size_t ask_until_killed(const test_server *server, double kill_ms, char ids[][40]) {
     size_t n = 0;
     uint64_t start_ns = cp_clock_ns();
@@ -193,11 +195,11 @@ static size_t ask_until_killed(const test_server *server, double kill_ms, char i
             killed = true;
         }
         int fd = killed ? -1 : test_connect(server);
-        if (fd < 0 || !test_send_text(fd, test_triage_bytes(QUESTION "}")))
+        if (fd < 0 || !test_send_text(fd, n % 2 ? SUMMARY : test_triage_bytes(QUESTION "}")))
             return n;
         test_reply reply = test_receive(fd, false);
         if (reply.status == 200 && reply.json)
-            snprintf(ids[n++], sizeof ids[0], "%s", test_reply_text(&reply, "trace_id"));
+            snprintf(ids[n++], sizeof ids[0], "%s", test_reply_header(&reply, "X-Trace-Id"));
         test_reply_free(&reply);
         test_disconnect(fd);
     }
@@ -293,6 +295,140 @@ static void a_damaged_log_stops_the_start_with_one_line(void **state) {
     cp_strbuf_deinit(&text);
 }
 
+/* ---- looks into records -----------------------------------------------------------------------
+ */
+
+#define BUNDLE                                                                                     \
+    "{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{\"resource\":{"              \
+    "\"resourceType\":\"Patient\",\"id\":\"p1\",\"identifier\":[{\"value\":\"MRN-700\"}],"         \
+    "\"name\":[{\"text\":\"Quentin Abernathy\"}]}},{\"resource\":{\"resourceType\":\"Patient\","   \
+    "\"id\":\"p2\",\"identifier\":[{\"value\":\"MRN-701\"}]}}]}"
+#define TRACE_1 "0af7651916cd43dd8448eb211c803191"
+#define TRACE_2 "0af7651916cd43dd8448eb211c803192"
+
+/* A DATA_DIR that an import may change. */
+static const char *own_data(void) {
+    static char setting[TEST_DATA_CAP + 16];
+    char dir[TEST_DATA_CAP];
+    test_data_folder(
+        "{\"mrn\":\"MRN-001\",\"name\":\"" CANARY_NAME "\"}\n", "",
+        "{\"mrn\":\"MRN-001\",\"id\":\"D1\",\"date\":\"2024-01-01\",\"title\":\"Note\","
+        "\"text\":\"" CANARY_NOTE "\"}\n",
+        dir);
+    snprintf(setting, sizeof setting, "DATA_DIR=%s", dir);
+    return setting;
+}
+
+/* Asks with this trace id; what is said of it later hangs on the id. */
+static test_reply ask_as(const test_server *server, const char *trace_id, const char *method,
+                         const char *path, const char *body) {
+    char headers[200];
+    snprintf(headers, sizeof headers, "traceparent: 00-%s-b7ad6b7169203331-01\r\n%s", trace_id,
+             body ? JSON_TYPE : "");
+    return test_request(server, method, path, headers, body);
+}
+
+static void assert_access(const char *trace_id, const char *endpoint, const char *action, int n,
+                          const char *first_patient) {
+    cJSON *said = show(trace_id);
+    const cJSON *record = cp_json_member(said, "record"),
+                *patients = cp_json_member(record, "patients");
+    assert_string_equal(cp_json_member(record, "kind")->valuestring, "access");
+    assert_string_equal(cp_json_member(record, "endpoint")->valuestring, endpoint);
+    assert_string_equal(cp_json_member(record, "action")->valuestring, action);
+    assert_int_equal(cp_json_member(record, "n_patients")->valueint, n);
+    assert_int_equal(cJSON_GetArraySize(patients), n);
+    assert_int_equal(strlen(cJSON_GetArrayItem(patients, 0)->valuestring), 64);
+    if (first_patient)
+        assert_string_equal(cJSON_GetArrayItem(patients, 0)->valuestring, first_patient);
+    cJSON_Delete(said);
+}
+
+static void assert_no_replay(const char *trace_id) {
+    test_run run = carepath("replay", trace_id, NULL, NULL);
+    assert_int_equal(run.exit_code, 1);
+    assert_non_null(strstr(cp_strbuf_text(&run.err), "there is nothing to replay"));
+    test_run_free(&run);
+}
+
+static void every_look_into_a_record_is_recorded(void **state) {
+    static const char *const parts[] = {"", "/summary", "/encounters", "/documents"};
+    char path[64], endpoint[64], patient[80];
+    int n = 0;
+    (void)state;
+    new_log();
+    test_server server = start("LLM_MODE=mock", own_data());
+    test_reply reply = ask_as(&server, TRACE_1, "POST", "/triage", QUESTION "}");
+    assert_int_equal(reply.status, 200);
+    test_reply_free(&reply);
+    cJSON *said = show(TRACE_1);
+    snprintf(patient, sizeof patient, "%s",
+             cp_json_member(cp_json_member(said, "record"), "patient")->valuestring);
+    cJSON_Delete(said);
+    n++;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++, n++) {
+        snprintf(path, sizeof path, "/patients/MRN-001%s", parts[i]);
+        snprintf(endpoint, sizeof endpoint, "/patients/{}%s", parts[i]);
+        reply = ask_as(&server, TRACE_2, "GET", path, NULL);
+        assert_reply(&reply, 200, "");
+        test_reply_free(&reply);
+        assert_access(TRACE_2, endpoint, "read", 1, patient);
+        assert_no_replay(TRACE_2);
+    }
+    reply = ask_as(&server, TRACE_1, "GET", "/patients/MRN-001/summary", NULL);
+    assert_reply(&reply, 200, "");
+    test_reply_free(&reply);
+    n++;
+    said = show(TRACE_1); /* still the answer */
+    assert_string_equal(cp_json_member(cp_json_member(said, "record"), "kind")->valuestring,
+                        "answer");
+    cJSON_Delete(said);
+    reply = ask_as(&server, TRACE_2, "GET", "/patients/MRN-404", NULL); /* nothing was shown */
+    assert_reply(&reply, 404, "patient_not_found");
+    test_reply_free(&reply);
+    reply = ask_as(&server, TRACE_2, "POST", "/patients/$import", BUNDLE);
+    assert_reply(&reply, 200, "");
+    test_reply_free(&reply);
+    n++;
+    assert_access(TRACE_2, "/patients/$import", "import", 2, NULL);
+    assert_no_replay(TRACE_2);
+    assert_int_equal(test_server_stop(&server, SIGTERM), 0);
+    assert_int_equal(verify(), n);
+    cp_strbuf log;
+    cp_error err;
+    assert_cp_ok(cp_file_read(log_path, 1 << 20, &log, &err));
+    assert_null(strstr(log.data, "MRN-"));
+    assert_null(strstr(log.data, CANARY_NOTE));
+    assert_null(strstr(log.data, "Abernathy"));
+    cp_strbuf_deinit(&log);
+}
+
+static void without_a_record_nothing_is_shown_or_stored(void **state) {
+    (void)state;
+    new_log();
+    test_server server = start("LLM_MODE=mock", own_data());
+    test_reply reply = test_request(&server, "GET", "/patients/MRN-001", NULL, NULL);
+    assert_reply(&reply, 200, "");
+    test_reply_free(&reply);
+    stop_the_log(&server);
+    reply = test_request(&server, "GET", "/patients/MRN-001", NULL, NULL);
+    assert_reply(&reply, 503, "audit_unavailable");
+    assert_null(strstr(cp_strbuf_text(&reply.body), CANARY_NAME));
+    test_reply_free(&reply);
+    reply = test_request(&server, "POST", "/patients/$import", JSON_TYPE, BUNDLE);
+    assert_reply(&reply, 503, "audit_unavailable");
+    test_reply_free(&reply);
+    let_files_grow_to(&server, RLIM_INFINITY);
+    reply = test_request(&server, "GET", "/patients/MRN-700", NULL, NULL);
+    assert_reply(&reply, 404, "patient_not_found");
+    test_reply_free(&reply);
+    reply = test_request(&server, "POST", "/patients/$import", JSON_TYPE, BUNDLE);
+    assert_reply(&reply, 200, "");
+    test_reply_free(&reply);
+    assert_int_equal(test_server_stop(&server, SIGTERM), 0);
+    assert_int_equal(verify(), 2);
+}
+
 /* ---- streams ----------------------------------------------------------------------------------
  */
 
@@ -365,6 +501,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(kill_9_under_load_loses_no_answered_record),
     cmocka_unit_test(without_a_record_only_the_rules_answer),
     cmocka_unit_test(a_damaged_log_stops_the_start_with_one_line),
+    cmocka_unit_test(every_look_into_a_record_is_recorded),
+    cmocka_unit_test(without_a_record_nothing_is_shown_or_stored),
     cmocka_unit_test(a_stream_ends_when_its_record_is_there),
     cmocka_unit_test(a_stream_that_was_left_is_recorded),
 };

@@ -260,7 +260,10 @@ static remote start_remote(const char *timeout) {
     assert_cp_ok(cp_patient_store_open_jsonl("data/synthetic", &r.behind, &err));
     r.api = test_db_api_start(r.behind);
     snprintf(url, sizeof url, "DB_API_BASE_URL=http://127.0.0.1:%d", test_db_api_port(r.api));
-    const char *env[] = {data_dir(), "PATIENT_STORE=http", url, "DB_API_KEY=db-key", timeout, NULL};
+    char audit[450];
+    snprintf(audit, sizeof audit, "AUDIT_FILE=%s", test_path(test_tmp_dir(), "audit.jsonl"));
+    const char *env[] = {data_dir(), "PATIENT_STORE=http", url, "DB_API_KEY=db-key", timeout, audit,
+                         NULL};
     r.server = test_server_start(env);
     test_server_await_ready(&r.server);
     return r;
