@@ -75,9 +75,16 @@ void cp_bench_show_progress(void *user, const char *line) {
 }
 
 void cp_bench_keep_command(int argc, char **argv, cp_strbuf *out) {
+    static const char patients[] = "--mrns";
+    const size_t n = sizeof patients - 1;
     cp_strbuf_init(out, COMMAND_MAX);
     cp_strbuf_puts(out, "carepath bench");
     for (int i = 0; i < argc; i++) {
+        if ((i > 0 && strcmp(argv[i - 1], patients) == 0) ||
+            (strncmp(argv[i], patients, n) == 0 && argv[i][n] == '=')) {
+            cp_strbuf_puts(out, argv[i][0] == '-' ? " --mrns=MRN,..." : " MRN,...");
+            continue;
+        }
         bool plain = argv[i][0] && !argv[i][strcspn(argv[i], " \t\n'\"\\$`;&|<>()*?#")];
         cp_strbuf_printf(out, plain ? " %s" : " '%s'", argv[i]);
     }

@@ -12,7 +12,7 @@ typedef struct cp_load_report {
     const cp_load_result *result;
     const cp_load_summary *summary;
     char cpu[128], stamp[CP_CLOCK_STAMP_CAP]; /* of the machine that makes the load */
-    const char *command;                      /* as it was typed */
+    const char *command;                      /* as it was typed, without patients' numbers */
     const char *note;                         /* the user's own words, or NULL */
 } cp_load_report;
 

@@ -25,7 +25,7 @@ cp_status cp_bench_print(const cp_strbuf *text, cp_error *err) CP_MUST_CHECK;
 cp_status cp_bench_write(const char *path, const cp_strbuf *text, cp_error *err) CP_MUST_CHECK;
 /* One line to stderr; `user` is not used. */
 void cp_bench_show_progress(void *user, const char *line);
-/* The command as it was typed, for reports; initialises `out`. */
+/* The command as it was typed, for reports, but for the patients of --mrns; initialises `out`. */
 void cp_bench_keep_command(int argc, char **argv, cp_strbuf *out);
 
 #endif

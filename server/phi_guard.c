@@ -46,8 +46,8 @@ static void learn_one(void *user, const cJSON *patient) {
 /* Fields whose values are ours or have passed a check that leaves no room for words. */
 static bool is_ours(const char *key) {
     static const char *const keys[] = {
-        "trace_id", "request_id", "route",  "code", "key", "source", "degraded", "finish_reason",
-        "model",    "store",      "sha256", "last", "isa", "kv",     "state",
+        "trace_id", "route", "code",   "key",  "source", "degraded", "finish_reason",
+        "model",    "store", "sha256", "last", "isa",    "kv",       "state",
     };
     for (size_t i = 0; i < CP_COUNT_OF(keys); i++)
         if (strcmp(key, keys[i]) == 0)
@@ -55,9 +55,21 @@ static bool is_ours(const char *key) {
     return false;
 }
 
-/* A client chose it and may have put a name into it: lines of one session can be told by a hash
- * that means nothing outside this process. */
-static void append_session(cp_str text, cp_strbuf *out) {
+/* 32 hex digits, alone (a trace id) or parted by hyphens (a UUID): no room for words. */
+static bool is_machine_made(cp_str text) {
+    size_t n_digits = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        bool is_digit = strchr("0123456789abcdefABCDEF", text.data[i]) && text.data[i];
+        if (!is_digit && text.data[i] != '-')
+            return false;
+        n_digits += is_digit;
+    }
+    return n_digits == 32;
+}
+
+/* A client chose it and may have put a name into it: lines of one session, or of one request, can
+ * be told by a hash that means nothing outside this process. */
+static void append_chosen(cp_str text, cp_strbuf *out) {
     cp_sha256 hash;
     char hex[17];
     if (cp_hmac_sha256((cp_str){(const char *)session_key, sizeof session_key}, text, &hash,
@@ -68,9 +80,10 @@ static void append_session(cp_str text, cp_strbuf *out) {
 }
 
 static void filter(const char *key, cp_str text, cp_strbuf *out) {
-    if (strcmp(key, "session_id") == 0)
-        append_session(text, out);
-    else if (is_ours(key))
+    bool is_request = strcmp(key, "request_id") == 0;
+    if (strcmp(key, "session_id") == 0 || (is_request && !is_machine_made(text)))
+        append_chosen(text, out);
+    else if (is_request || is_ours(key))
         cp_strbuf_append(out, text.data, text.n);
     else
         cp_phi_guard_append(text, out);

@@ -1,10 +1,10 @@
 /* The one scrubber of the process: what leaves it other than an answer goes through here.
  *
  * Once started, every text field of the log does so by itself, but for those whose values are ours
- * (trace ids, codes, routes); a session id becomes a hash that only this process makes. Who sends
- * text elsewhere (traces, alerts) calls cp_phi_guard_append. It knows the names and numbers of all
- * patients of an embedded store, and of every patient whose record was asked for since the start.
- * Any thread; before the start everything becomes "[TEXT]".
+ * (trace ids, codes, routes); a session id, and a request id that is no UUID, becomes a hash that
+ * only this process makes. Who sends text elsewhere (traces, alerts) calls cp_phi_guard_append. It
+ * knows the names and numbers of all patients of an embedded store, and of every patient whose
+ * record was asked for since the start. Any thread; before the start everything becomes "[TEXT]".
  */
 #ifndef CP_SERVER_PHI_GUARD_H
 #define CP_SERVER_PHI_GUARD_H
