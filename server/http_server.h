@@ -108,8 +108,9 @@ void cp_http_fail(cp_http_request *request, const cp_api_error *error);
  */
 
 /* A 200 whose body comes in pieces; its headers are sent at once. `content_type` outlives the
- * request. In a "text/event-stream" the comment ": ping" is sent between two writes when nothing
- * was written for ping_interval_s, so each write there is one or more whole events. */
+ * request; from here on the reply's status and headers are the server's. In a "text/event-stream"
+ * the comment ": ping" is sent between two writes when nothing was written for ping_interval_s, so
+ * each write there is one or more whole events. */
 void cp_http_stream_begin(cp_http_request *request, const char *content_type);
 /* Copies the bytes and never blocks. False when nobody takes them: the client has left, the method
  * is HEAD, or the backlog would exceed CP_HTTP_STREAM_BACKLOG; they are dropped, as is everything

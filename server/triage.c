@@ -128,11 +128,12 @@ static bool compose(job *j, const cp_llm_result *result, const char *fault) {
 static void deliver(job *j) {
     cp_http_reply *reply = &j->http->reply;
     note(j);
-    if (j->stream)
+    if (j->stream) {
         cp_triage_stream_done(j->stream, cp_strbuf_str(&reply->body));
-    else
+    } else {
         cp_strbuf_putc(&reply->body, '\n');
-    reply->status = j->no_record.status ? j->no_record.status : 200;
+        reply->status = j->no_record.status ? j->no_record.status : 200;
+    }
     reply->code = j->no_record.code;
     finish(j);
 }
@@ -180,7 +181,8 @@ static cp_status submit_record(job *j, const cp_llm_result *result, cp_audit_don
 /* The reply from what there is, once its record is on the disk. */
 static void answer(job *j, const cp_llm_result *result, const char *fault, int retry_after_s) {
     cp_error err;
-    j->http->reply.retry_after_s = retry_after_s;
+    if (!j->stream) /* whose head has left */
+        j->http->reply.retry_after_s = retry_after_s;
     if (!compose(j, result, fault))
         finish_with(j, &cp_api_no_memory);
     else if (!j->triage->audit)
