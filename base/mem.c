@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 void *cp_alloc_aligned(size_t n, size_t size) {
     size_t bytes;
@@ -61,4 +62,17 @@ void *cp_pages_alloc(size_t bytes) {
 void cp_pages_free(void *pages, size_t bytes) {
     if (pages)
         munmap(pages, bytes);
+}
+
+void cp_pages_clear(void *bytes, size_t n) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *begin = bytes, *end = begin + n;
+    size_t before = (page - (uintptr_t)begin % page) % page, behind = (uintptr_t)end % page;
+    bool has_whole = n > before && n - before >= page;
+    if (!has_whole || madvise(begin + before, n - before - behind, MADV_DONTNEED) != 0) {
+        memset(begin, 0, n);
+        return;
+    }
+    memset(begin, 0, before);
+    memset(end - behind, 0, behind);
 }

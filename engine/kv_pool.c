@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -9,6 +10,8 @@
 
 #define MAX_BLOCKS ((size_t)1 << 24)
 #define N_OWNERS   256
+#define MAX_LOOKS  4096 /* blocks that one call of expire looks at */
+#define MAX_CLEARS 64   /* and clears: some 5 MB each with a large model */
 #define NONE       CP_KV_NO_BLOCK
 
 typedef struct block {
@@ -16,6 +19,8 @@ typedef struct block {
     uint32_t next;         /* in its bucket, or of the free ones */
     uint32_t newer, older; /* among those that nobody holds */
     uint32_t n_ids;        /* 0: not published */
+    bool is_used;          /* something may stand in its memory */
+    uint64_t dropped_s;    /* when its last holder dropped it */
     int32_t ids[CP_KV_BLOCK];
     uint64_t parent;  /* the serial of the place it stands behind */
     cp_kv_link place; /* behind it */
@@ -34,8 +39,10 @@ struct cp_kv_pool {
     block *blocks;
     uint32_t *buckets; /* by the key of the place behind which blocks stand */
     uint32_t free, newest, oldest;
-    size_t n_held, n_cached;
-    uint64_t n_evicted, last_serial, clock;
+    size_t n_held, n_cached, n_left;
+    uint64_t n_evicted, n_expired, last_serial, clock;
+    uint64_t now_s;
+    size_t next_look;
     owner owners[N_OWNERS];
 };
 
@@ -129,7 +136,10 @@ cp_kv_block_id cp_kv_pool_take(cp_kv_pool *p) {
     } else {
         return NONE;
     }
-    p->blocks[id].n_holders = 1;
+    block *b = &p->blocks[id];
+    p->n_left -= b->is_used;
+    b->is_used = true;
+    b->n_holders = 1;
     p->n_held++;
     return id;
 }
@@ -138,7 +148,13 @@ void cp_kv_pool_hold(cp_kv_pool *p, cp_kv_block_id id) {
     if (p->blocks[id].n_holders++ > 0)
         return;
     unkeep(p, id);
+    p->n_left--;
     p->n_held++;
+}
+
+static void set_free(cp_kv_pool *p, uint32_t id) {
+    p->blocks[id].next = p->free;
+    p->free = id;
 }
 
 void cp_kv_pool_drop(cp_kv_pool *p, cp_kv_block_id id) {
@@ -146,11 +162,39 @@ void cp_kv_pool_drop(cp_kv_pool *p, cp_kv_block_id id) {
     if (--b->n_holders > 0)
         return;
     p->n_held--;
-    if (b->n_ids > 0) {
+    p->n_left++;
+    b->dropped_s = p->now_s;
+    if (b->n_ids > 0)
         keep(p, id);
-    } else {
-        b->next = p->free;
-        p->free = id;
+    else
+        set_free(p, id);
+}
+
+/* Nothing of it is left. */
+static void forget(cp_kv_pool *p, uint32_t id) {
+    if (p->blocks[id].n_ids > 0) {
+        unkeep(p, id);
+        unpublish(p, id);
+        set_free(p, id);
+        p->n_expired++;
+    }
+    memset(p->blocks[id].ids, 0, sizeof p->blocks[id].ids);
+    cp_pages_clear(cp_kv_pool_memory(p, id), p->block_bytes);
+    p->blocks[id].is_used = false;
+    p->n_left--;
+}
+
+void cp_kv_pool_expire(cp_kv_pool *p, uint64_t now_s, uint64_t ttl_s) {
+    size_t n_looks = p->n_blocks < MAX_LOOKS ? p->n_blocks : MAX_LOOKS, n_clears = MAX_CLEARS;
+    p->now_s = now_s;
+    for (; n_looks > 0 && n_clears > 0 && p->n_left > 0; n_looks--) {
+        uint32_t id = (uint32_t)p->next_look;
+        const block *b = &p->blocks[id];
+        p->next_look = (p->next_look + 1) % p->n_blocks;
+        if (b->n_holders > 0 || !b->is_used || now_s - b->dropped_s < ttl_s)
+            continue;
+        forget(p, id);
+        n_clears--;
     }
 }
 
@@ -229,5 +273,13 @@ cp_kv_block_id cp_kv_pool_find(cp_kv_pool *p, cp_kv_link at, const int32_t *ids,
 }
 
 cp_kv_pool_stats cp_kv_pool_get_stats(const cp_kv_pool *p) {
-    return (cp_kv_pool_stats){p->block_bytes, p->n_blocks, p->n_held, p->n_cached, p->n_evicted};
+    return (cp_kv_pool_stats){
+        .block_bytes = p->block_bytes,
+        .n_blocks = p->n_blocks,
+        .n_held = p->n_held,
+        .n_cached = p->n_cached,
+        .n_left = p->n_left,
+        .n_evicted = p->n_evicted,
+        .n_expired = p->n_expired,
+    };
 }

@@ -2,7 +2,8 @@
  * again by the tokens they were computed from.
  *
  * A block that its last holder drops is kept for sequences that begin alike, if it was published,
- * until its memory is needed: the one that was dropped longest ago goes first. Published blocks
+ * until its memory is needed (the one that was dropped longest ago goes first) or it has been left
+ * alone too long (cp_kv_pool_expire; the caller tells the time). Published blocks
  * form chains: a block continues exactly one other, or an owner's root. They are looked up by a
  * chained xxHash (of the tokens before a block) and then compared: the chain by serial numbers that
  * are never used twice, the tokens one by one. So a hit is never a coincidence, and nothing is
@@ -39,6 +40,11 @@ unsigned char *cp_kv_pool_memory(const cp_kv_pool *pool, cp_kv_block_id block);
 cp_kv_block_id cp_kv_pool_take(cp_kv_pool *pool) CP_MUST_CHECK;
 void cp_kv_pool_hold(cp_kv_pool *pool, cp_kv_block_id block);
 void cp_kv_pool_drop(cp_kv_pool *pool, cp_kv_block_id block);
+/* What nobody has held for `ttl_s` seconds is forgotten: not found any more, and its memory is zero
+ * and back with the kernel. `now_s` counts from the pool's making and never goes back; what is
+ * dropped counts as dropped at the last call's time. Each call looks at a part of a large pool and
+ * clears a bounded number of blocks: to be called about once a second. */
+void cp_kv_pool_expire(cp_kv_pool *pool, uint64_t now_s, uint64_t ttl_s);
 /* Nobody else holds or can find this block: its holder may write into it. */
 int cp_kv_pool_is_private(const cp_kv_pool *pool, cp_kv_block_id block);
 
@@ -62,7 +68,8 @@ typedef struct cp_kv_pool_stats {
     size_t block_bytes, n_blocks;
     size_t n_held;   /* by sequences */
     size_t n_cached; /* kept for later, free to be taken */
-    uint64_t n_evicted;
+    size_t n_left;   /* held by nobody and not cleared: the cached ones, and what was never found */
+    uint64_t n_evicted, n_expired; /* cached ones that went: for their memory, or for their age */
 } cp_kv_pool_stats;
 cp_kv_pool_stats cp_kv_pool_get_stats(const cp_kv_pool *pool);
 

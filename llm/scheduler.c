@@ -31,6 +31,8 @@ struct cp_scheduler {
     bool *in_use;                                    /* [max_running] */
     double token_ms, prompt_token_ms, answer_tokens; /* averages; 0 before the first */
     uint64_t n_steps, n_rows;
+    uint64_t begun_ns,
+        expired_s;       /* when it was made; the second after it that was looked at last */
     cp_step_part *parts; /* [max_running], of the running step */
     cp_generation **whose;
     size_t n_parts;
@@ -77,6 +79,7 @@ cp_status cp_scheduler_create(cp_llm *llm, const cp_scheduler_options *options, 
     o->kv_tokens = o->kv_tokens > context ? o->kv_tokens : context;
     o->pause_ms = o->pause_ms > 0 ? o->pause_ms : PAUSE_MS;
     o->now_ns = o->now_ns ? o->now_ns : cp_clock_ns;
+    s->begun_ns = o->kv_ttl_s > 0 ? o->now_ns() : 0;
     list_init(&s->waiting);
     list_init(&s->running);
     list_init(&s->done);
@@ -333,6 +336,16 @@ bool cp_scheduler_step(cp_scheduler *s) {
     run_step(s, s->options.now_ns());
     retire_done(s, &s->running);
     return true;
+}
+
+bool cp_scheduler_expire(cp_scheduler *s) {
+    if (s->options.kv_ttl_s == 0)
+        return false;
+    uint64_t now_s = (s->options.now_ns() - s->begun_ns) / 1000000000u;
+    if (now_s != s->expired_s)
+        cp_kv_pool_expire(s->pool, now_s, s->options.kv_ttl_s);
+    s->expired_s = now_s;
+    return cp_kv_pool_get_stats(s->pool).n_left > 0;
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */

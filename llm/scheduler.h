@@ -32,6 +32,7 @@ typedef struct cp_scheduler_options {
     size_t kv_tokens;   /* of all sequences together; 0: as many as one context holds */
     double pause_ms;    /* longest step beside running sequences; 0: 170 */
     bool no_speculation;
+    uint64_t kv_ttl_s;        /* what nobody used for so long is cleared; 0: never for its age */
     uint64_t (*now_ns)(void); /* NULL: cp_clock_ns. For tests */
 } cp_scheduler_options;
 
@@ -45,6 +46,9 @@ void cp_scheduler_free(cp_scheduler *scheduler);
 void cp_scheduler_add(cp_scheduler *scheduler, cp_generation *generation);
 /* One step; false when there was nothing to do. */
 bool cp_scheduler_step(cp_scheduler *scheduler);
+/* Forgets keys and values that are past kv_ttl_s; true while some are left that will be. For
+ * between steps, as often as one likes, and once a second when there is nothing to do. */
+bool cp_scheduler_expire(cp_scheduler *scheduler);
 /* A generation that has ended since; NULL when there is none. */
 cp_generation *cp_scheduler_take_done(cp_scheduler *scheduler);
 

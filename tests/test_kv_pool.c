@@ -123,6 +123,83 @@ static void a_child_outlives_no_parent(void **state) {
     cp_kv_pool_free(pool);
 }
 
+static bool is_zero(const cp_kv_pool *pool, cp_kv_block_id block) {
+    const unsigned char *memory = cp_kv_pool_memory(pool, block);
+    for (size_t i = 0; i < cp_kv_pool_get_stats(pool).block_bytes; i++)
+        if (memory[i])
+            return false;
+    return true;
+}
+
+/* Found or not, nothing of it is left; what was used meanwhile stays. */
+static void what_was_unused_too_long_is_forgotten_and_zero(void **state) {
+    static const size_t sizes[] = {64, 4096, 10000, 20000}; /* with and without whole pages */
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        cp_kv_pool *pool;
+        cp_error err;
+        int32_t old[N], fresh[N];
+        size_t same;
+        cp_kv_link next;
+        fill(old, 1);
+        fill(fresh, 2);
+        assert_cp_ok(cp_kv_pool_create(sizes[i], 5, &pool, &err));
+        cp_kv_link root = cp_kv_pool_root(pool, "a");
+        cp_kv_block_id ids[4]; /* forgotten, used again, never published, held */
+        for (size_t k = 0; k < 4; k++) {
+            ids[k] = cp_kv_pool_take(pool);
+            memset(cp_kv_pool_memory(pool, ids[k]), 0x5a, sizes[i]);
+        }
+        cp_kv_pool_expire(pool, 100, 60);
+        cp_kv_pool_publish(pool, root, old, N, ids[0]);
+        cp_kv_pool_publish(pool, root, fresh, N, ids[1]);
+        for (size_t k = 0; k < 3; k++)
+            cp_kv_pool_drop(pool, ids[k]);
+        assert_int_equal(cp_kv_pool_get_stats(pool).n_left, 3);
+        cp_kv_pool_expire(pool, 130, 60);
+        cp_kv_pool_hold(pool, ids[1]);
+        cp_kv_pool_drop(pool, ids[1]);
+        cp_kv_pool_expire(pool, 159, 60);
+        assert_int_equal(cp_kv_pool_find(pool, root, old, N, &same, &next), ids[0]);
+        assert_false(is_zero(pool, ids[2]));
+
+        cp_kv_pool_expire(pool, 160, 60);
+        assert_int_equal(cp_kv_pool_find(pool, root, old, N, &same, &next), CP_KV_NO_BLOCK);
+        assert_int_equal(cp_kv_pool_find(pool, root, fresh, N, &same, &next), ids[1]);
+        assert_true(is_zero(pool, ids[0]) && is_zero(pool, ids[2]));
+        assert_false(is_zero(pool, ids[1]) || is_zero(pool, ids[3]));
+        cp_kv_pool_stats stats = cp_kv_pool_get_stats(pool);
+        assert_true(stats.n_expired == 1 && stats.n_evicted == 0 && stats.n_left == 1 &&
+                    stats.n_cached == 1 && stats.n_held == 1);
+        cp_kv_pool_expire(pool, 190, 60);
+        assert_true(is_zero(pool, ids[1]));
+        assert_int_equal(cp_kv_pool_get_stats(pool).n_left, 0);
+        cp_kv_pool_expire(pool, 100000, 60); /* what is held never is */
+        assert_false(is_zero(pool, ids[3]));
+        for (size_t k = 0; k < 4; k++) /* all the others can be taken again, each once */
+            assert_int_not_equal(cp_kv_pool_take(pool), CP_KV_NO_BLOCK);
+        assert_int_equal(cp_kv_pool_take(pool), CP_KV_NO_BLOCK);
+        cp_kv_pool_free(pool);
+    }
+}
+
+/* One call clears a bounded number; the next go on. */
+static void a_large_pool_expires_by_and_by(void **state) {
+    enum { BLOCKS = 10000 };
+    static cp_kv_block_id ids[BLOCKS];
+    cp_kv_pool *pool = make(BLOCKS);
+    size_t n_calls = 0;
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++)
+        ids[i] = cp_kv_pool_take(pool);
+    for (size_t i = 0; i < BLOCKS; i++)
+        cp_kv_pool_drop(pool, ids[i]);
+    for (; cp_kv_pool_get_stats(pool).n_left > 0 && n_calls < BLOCKS; n_calls++)
+        cp_kv_pool_expire(pool, 1000 + n_calls, 10);
+    assert_in_range(n_calls, 10, 1000);
+    cp_kv_pool_free(pool);
+}
+
 /* Random work against a plain model: what is found was published and never is another's. */
 static void random_work_keeps_its_books(void **state) {
     enum { BLOCKS = 24, STEPS = 20000 };
@@ -144,6 +221,8 @@ static void random_work_keeps_its_books(void **state) {
         size_t same;
         cp_kv_link root = cp_kv_pool_root(pool, owners[owner]), next;
         fill(ids, what);
+        if (step % 64 == 0)
+            cp_kv_pool_expire(pool, (uint64_t)step, 100);
         cp_kv_block_id found = cp_kv_pool_find(pool, root, ids, N, &same, &next);
         if (found != CP_KV_NO_BLOCK) {
             assert_int_equal(same, N);
@@ -173,7 +252,8 @@ static void random_work_keeps_its_books(void **state) {
         }
     }
     cp_kv_pool_stats stats = cp_kv_pool_get_stats(pool);
-    assert_true(stats.n_evicted > 100 && stats.n_held + stats.n_cached <= BLOCKS);
+    assert_true(stats.n_evicted > 100 && stats.n_expired > 0 &&
+                stats.n_held + stats.n_cached <= BLOCKS);
     cp_kv_pool_free(pool);
 }
 
@@ -182,6 +262,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(published_tokens_are_found_in_their_chain_only),
     cmocka_unit_test(what_was_dropped_longest_ago_goes_first),
     cmocka_unit_test(a_child_outlives_no_parent),
+    cmocka_unit_test(what_was_unused_too_long_is_forgotten_and_zero),
+    cmocka_unit_test(a_large_pool_expires_by_and_by),
     cmocka_unit_test(random_work_keeps_its_books),
 };
 CP_TEST_GROUP(kv_pool, tests)

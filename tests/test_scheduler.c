@@ -206,6 +206,33 @@ static void prefixes_stay_with_their_owner(void **state) {
     cp_llm_close(llm);
 }
 
+static void prefixes_expire(void **state) {
+    question q[N_COMPANY];
+    cp_llm *llm = open_llm(test_quantized(SOURCE, "int8"), CP_KV_AUTO);
+    const uint64_t second = 1000000000u;
+    (void)state;
+    fake_ns = 5 * second;
+    fake_step_ns = 0;
+    cp_scheduler *s = open_scheduler(
+        llm, (cp_scheduler_options){.kv_tokens = 2000, .kv_ttl_s = 60, .now_ns = fake_clock});
+    make_questions(llm, q);
+    assert_false(cp_scheduler_expire(s)); /* nothing to wait for */
+    assert_int_equal(cached_of(llm, s, &q[0], "a"), 0);
+    fake_ns += 59 * second;
+    assert_true(cp_scheduler_expire(s));
+    assert_int_equal(cached_of(llm, s, &q[0], "a"), q[0].n - 1); /* used: it stays another minute */
+    fake_ns += 59 * second;
+    assert_true(cp_scheduler_expire(s));
+    assert_true(cp_scheduler_get_stats(s).kv.n_cached > 0);
+    fake_ns += second;
+    assert_false(cp_scheduler_expire(s));
+    assert_int_equal(cp_scheduler_get_stats(s).kv.n_cached, 0);
+    assert_true(cp_scheduler_get_stats(s).kv.n_expired > 0);
+    assert_int_equal(cached_of(llm, s, &q[0], "a"), 0);
+    cp_scheduler_free(s);
+    cp_llm_close(llm);
+}
+
 /* ---- places ---------------------------------------------------------------------------------- */
 
 /* Ends of generations in the order in which they came: two of owner "a" before one of "b". */
@@ -447,6 +474,7 @@ static void drafts_continue_the_latest_likeness(void **state) {
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(company_cache_and_drafts_change_no_answer),
     cmocka_unit_test(prefixes_stay_with_their_owner),
+    cmocka_unit_test(prefixes_expire),
     cmocka_unit_test(places_are_shared_between_owners),
     cmocka_unit_test(who_leaves_is_dropped_within_a_step),
     cmocka_unit_test(a_deadline_cuts_and_keeps_what_there_is),
