@@ -104,6 +104,7 @@ static void handle_metrics(void *app, cp_http_request *request) {
         .api_key_failures = cp_access_n_bad_reloads(api->access),
         .rejected = cp_inference_n_rejected(api->inference),
         .scheduler = cp_inference_stats(api->inference),
+        .conversations = cp_conversations_get_stats(cp_triage_memory(api->triage).conversations),
         .model_loaded = cp_inference_get_state(api->inference) == CP_INFERENCE_READY,
         .rules_reviewed = cp_triage_rules_reviewed_by(api->triage) != NULL,
         .llm_mode = cp_inference_llm_mode(api->inference),
@@ -139,6 +140,7 @@ static void on_tick(void *app) {
     cp_api *api = app;
     cp_access_tick(api->access);
     cp_patients_tick(api->patients.patients);
+    cp_triage_tick(api->triage);
 }
 
 static const cp_http_route routes[] = {

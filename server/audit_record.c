@@ -13,12 +13,29 @@
 /* ---- in the clear -----------------------------------------------------------------------------
  */
 
+/* Those that this question alone gives no reason for; absent where there are none. */
+static void put_earlier_rules(const cp_audit_entry *entry, cp_json_writer *w) {
+    size_t n = 0;
+    for (size_t i = 0; entry->rules_earlier && i < entry->n_rules; i++) {
+        if (!entry->rules_earlier[i])
+            continue;
+        if (n++ == 0) {
+            cp_json_key(w, "rules_earlier");
+            cp_json_open_array(w);
+        }
+        cp_json_put_text(w, entry->rules[i]);
+    }
+    if (n > 0)
+        cp_json_close_array(w);
+}
+
 static void put_rules(const cp_audit_entry *entry, cp_json_writer *w) {
     cp_json_key(w, "rules");
     cp_json_open_array(w);
     for (size_t i = 0; i < entry->n_rules; i++)
         cp_json_put_text(w, entry->rules[i]);
     cp_json_close_array(w);
+    put_earlier_rules(entry, w);
     cp_json_key(w, "acuity");
     if (entry->acuity > 0)
         cp_json_put_int(w, entry->acuity);
@@ -157,6 +174,8 @@ static void put_asked(const cp_audit_entry *entry, cp_str thinking, cp_json_writ
         if (entry->schema_text)
             cp_json_member_text(w, "schema", entry->schema_text);
     }
+    if (entry->session_id)
+        cp_json_member_text(w, "session_id", entry->session_id);
     cp_json_member_int(w, "thinking_bytes", (int64_t)thinking.n);
     cp_json_close_object(w);
 }

@@ -19,8 +19,10 @@
 typedef struct cp_audit_entry {
     const char *endpoint; /* "triage", "chat" */
     const char *trace_id, *key_id;
-    const char *mrn;          /* only its hash is kept */
-    const char *const *rules; /* [n_rules] ids of those that fired */
+    const char *mrn;           /* only its hash is kept */
+    const char *session_id;    /* sealed, never in the clear; NULL for none */
+    const char *const *rules;  /* [n_rules] ids of those that fired */
+    const bool *rules_earlier; /* [n_rules] for what an earlier turn said; NULL: none */
     size_t n_rules;
     int acuity; /* 0: null */
     const char *acuity_source;

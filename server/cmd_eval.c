@@ -47,7 +47,7 @@ static int rules_level(evaluation *e, const cp_vignette *v, const char *query,
                        cp_safety_finding *finding) {
     uint64_t begun = cp_clock_ns();
     cp_status status =
-        cp_triage_prepare(e->safety, &v->record, query, CP_EVAL_TODAY, finding, NULL);
+        cp_triage_prepare(e->safety, &v->record, NULL, query, CP_EVAL_TODAY, finding, NULL);
     double us = cp_clock_ms_since(begun) * 1e3;
     (void)status; /* without a prompt nothing can fail */
     if (e->result.n_checks < MAX_READINGS)
@@ -80,7 +80,7 @@ static cp_status model_level(evaluation *e, const cp_vignette *v, int *level, cp
     cp_strbuf_init(&prompt, MAX_PROMPT_BYTES);
     cp_llm_result_init(&result);
     cp_status status =
-        cp_triage_prepare(e->safety, &v->record, v->query, CP_EVAL_TODAY, &finding, &prompt);
+        cp_triage_prepare(e->safety, &v->record, NULL, v->query, CP_EVAL_TODAY, &finding, &prompt);
     if (status != CP_OK)
         cp_error_set(err, status, "%s: the prompt cannot be made", v->id);
     const cp_chat_message messages[] = {

@@ -161,7 +161,8 @@ static cp_status start(serving *s, cp_error *err) {
         return status;
     s->api.settings = &s->settings;
     s->api.inference = s->inference;
-    s->api.patients = (cp_patients_api){.patients = s->patients, .audit = s->audit};
+    s->api.patients = (cp_patients_api){
+        .patients = s->patients, .audit = s->audit, .memory = cp_triage_memory(s->triage)};
     s->api.openai = s->openai;
     s->api.triage = s->triage;
     s->api.metrics = s->metrics;

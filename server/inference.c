@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_ERRANDS 256
 #define MAX_RETRY_S 600
@@ -194,6 +195,7 @@ static cp_status load(cp_inference *f, cp_error *err) {
         .max_running = f->max_running,
         .kv_tokens = pool_tokens(f),
         .no_speculation = !s->speculation,
+        .kv_ttl_s = (uint64_t)s->kv_cache_ttl_s,
     };
     return cp_scheduler_create(f->llm, &plan, &f->scheduler, err);
 }
@@ -248,15 +250,31 @@ static void take_encoded(cp_inference *f) {
     f->last_encoded = &f->encoded;
 }
 
+/* Where something will expire, no longer than a second. */
+static void rest(cp_inference *f, bool expires) {
+    struct timespec until;
+    if (!expires) {
+        pthread_cond_wait(&f->for_engine, &f->lock);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    pthread_cond_timedwait(&f->for_engine, &f->lock, &until);
+}
+
 /* Waits until there is something to do; false when the service ends. */
 static bool wait_for_work(cp_inference *f, bool idle) {
+    bool expires = f->scheduler && cp_scheduler_expire(f->scheduler);
     pthread_mutex_lock(&f->lock);
     if (f->scheduler) {
         f->stats = cp_scheduler_get_stats(f->scheduler);
         atomic_store(&f->n_running, f->stats.n_running);
     }
-    while (idle && !f->encoded && !f->errands && !f->stopping)
-        pthread_cond_wait(&f->for_engine, &f->lock);
+    while (idle && !f->encoded && !f->errands && !f->stopping) {
+        rest(f, expires);
+        if (expires)
+            break; /* to look again what is too old */
+    }
     bool goes_on = !f->stopping;
     if (f->scheduler)
         take_encoded(f);

@@ -168,6 +168,17 @@ static void put_triage(cp_strbuf *out, const cp_metrics *metrics) {
                          (unsigned long long)cp_counter_get(&metrics->degraded[i]));
 }
 
+static void put_conversations(cp_strbuf *out, const cp_conversations_stats *c) {
+    cp_metric_one(out, "carepath_conversations", "gauge", "Conversations that are kept.",
+                  c->n_conversations);
+    cp_metric_one(out, "carepath_conversation_bytes", "gauge",
+                  "Memory of conversations and of notes on patients.", c->n_bytes);
+    cp_metric_one(out, "carepath_conversations_expired_total", "counter",
+                  "Conversations and patients' notes that ended by their age.", c->n_expired);
+    cp_metric_one(out, "carepath_conversations_evicted_total", "counter",
+                  "Conversations and patients' notes whose memory was needed.", c->n_evicted);
+}
+
 static uint64_t resident_bytes(void) {
     unsigned long long pages = 0;
     FILE *file = fopen("/proc/self/statm", "re");
@@ -192,6 +203,7 @@ void cp_metrics_append(const cp_metrics *metrics, const cp_metrics_gauges *gauge
     put_http(out, metrics);
     put_access(out, metrics, gauges);
     put_triage(out, metrics);
+    put_conversations(out, &gauges->conversations);
     cp_model_metrics_append(&metrics->model, &gauges->scheduler, out);
     cp_metric_one(out, "carepath_rejections_total", "counter",
                   "Requests for which no place was free.", gauges->rejected);

@@ -9,6 +9,7 @@
 
 #include "base/strbuf.h"
 #include "llm/scheduler.h"
+#include "server/conversations.h"
 
 #include <stdint.h>
 
@@ -39,6 +40,7 @@ void cp_metrics_refused(cp_metrics *metrics, const char *reason);
 typedef struct cp_metrics_gauges {
     uint64_t queued, running, rejected;
     cp_scheduler_stats scheduler;
+    cp_conversations_stats conversations;
     uint64_t api_keys, api_key_failures; /* keys in force; changed files that had a fault */
     bool model_loaded, rules_reviewed;
     const char *llm_mode, *model;

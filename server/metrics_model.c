@@ -84,6 +84,8 @@ static void put_scheduler(const cp_scheduler_stats *s, cp_strbuf *out) {
                      kv->n_blocks * kv->block_bytes);
     cp_metric_one(out, "carepath_kv_evictions_total", "counter",
                   "Cached blocks whose memory was needed.", kv->n_evicted);
+    cp_metric_one(out, "carepath_kv_expired_total", "counter",
+                  "Cached blocks that nobody used for KV_CACHE_TTL_S.", kv->n_expired);
 }
 
 void cp_model_metrics_append(const cp_model_metrics *m, const cp_scheduler_stats *scheduler,

@@ -259,6 +259,20 @@ static void add_newest(section *s, const cJSON *list, size_t max, entry_writer *
     end_section(s);
 }
 
+static void add_notes(section *s, const cp_patient_notes *notes) {
+    cp_strbuf entry;
+    cp_strbuf_init(&entry, ENTRY_MAX_BYTES);
+    for (size_t i = 0; i < notes->n; i++) {
+        cp_strbuf_clear(&entry);
+        append_clean(&entry, notes->items[i].title);
+        append_note(&entry, notes->items[i].date);
+        add_entry(s, &entry);
+    }
+    s->n_left_out += notes->n_left_out;
+    cp_strbuf_deinit(&entry);
+    end_section(s);
+}
+
 static void describe_patient(const cp_patient_record *record, const char *today, cp_strbuf *line) {
     static const char *const sexes[] = {"patient of unrecorded sex", "female", "male"};
     cp_patient_facts facts = cp_patient_facts_of(record, today);
@@ -300,8 +314,8 @@ static void add_patient_line(const cp_patient_record *record, const char *today,
     cp_strbuf_deinit(&line);
 }
 
-void cp_patient_summary_append(const cp_patient_record *record, const char *today, size_t max_bytes,
-                               cp_strbuf *out) {
+void cp_patient_summary_append(const cp_patient_record *record, const cp_patient_notes *notes,
+                               const char *today, size_t max_bytes, cp_strbuf *out) {
     size_t limit = max_bytes > SIZE_MAX - out->n ? SIZE_MAX : out->n + max_bytes;
     const cJSON *patient = record->patient;
     static const struct {
@@ -320,6 +334,10 @@ void cp_patient_summary_append(const cp_patient_record *record, const char *toda
     section measured = begin_section(out, limit, "Observations: ", "; ");
     add_newest(&measured, cp_json_member(patient, "observations"), MAX_OBSERVATIONS,
                write_observation);
+    section noted =
+        begin_section(out, limit, "Noted in an earlier conversation, not confirmed: ", "; ");
+    if (notes)
+        add_notes(&noted, notes);
     section visits = begin_section(out, limit, "Recent encounters:\n- ", "\n- ");
     add_newest(&visits, record->encounters, MAX_ENCOUNTERS, write_encounter);
     section documents = begin_section(out, limit, "Documents:\n- ", "\n- ");

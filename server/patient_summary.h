@@ -1,6 +1,6 @@
 /* The patient's record as a short text for the prompt: demographics, problems, medicines,
- * allergies, recent encounters and documents, in a fixed order, so that the same record always
- * gives the same bytes. */
+ * allergies, observations, what was noted in earlier conversations, recent encounters and
+ * documents, in a fixed order, so that the same record always gives the same bytes. */
 #ifndef CP_SERVER_PATIENT_SUMMARY_H
 #define CP_SERVER_PATIENT_SUMMARY_H
 
@@ -21,9 +21,23 @@ typedef struct cp_patient_facts {
 /* `today` is "YYYY-MM-DD": ages are computed for that day. */
 cp_patient_facts cp_patient_facts_of(const cp_patient_record *record, const char *today);
 
+/* What was noted when the patient talked to us earlier and nobody has confirmed (patient_notes.h).
+ */
+#define CP_PATIENT_MAX_NOTES 8
+#define CP_DATE_CAP          11 /* "2026-11-21" */
+typedef struct cp_patient_note {
+    const char *id, *title; /* of the rule that noted it; borrowed */
+    char date[CP_DATE_CAP];
+} cp_patient_note;
+
+typedef struct cp_patient_notes {
+    cp_patient_note items[CP_PATIENT_MAX_NOTES]; /* newest first */
+    size_t n, n_left_out;
+} cp_patient_notes;
+
 /* Appends at most max_bytes of summary; long lists are cut at whole entries and say how many are
- * left out. */
-void cp_patient_summary_append(const cp_patient_record *record, const char *today, size_t max_bytes,
-                               cp_strbuf *out);
+ * left out. `notes` may be NULL. */
+void cp_patient_summary_append(const cp_patient_record *record, const cp_patient_notes *notes,
+                               const char *today, size_t max_bytes, cp_strbuf *out);
 
 #endif

@@ -53,15 +53,17 @@ static void fail_unrecorded(cp_http_request *http, const cp_error *err) {
 
 /* ---- reading ---------------------------------------------------------------------------- */
 
-typedef void reply_writer(const cp_patient_record *record, cp_strbuf *out);
+typedef struct read_job read_job;
+typedef void reply_writer(const read_job *j, const cp_patient_record *record, cp_strbuf *out);
 
-typedef struct read_job {
+struct read_job {
     cp_patient_lookup lookup; /* first: on_done gets a pointer to it */
     cp_http_request *http;
     cp_audit *audit;
     reply_writer *write;
+    cp_memory memory;
     bool deferred;
-} read_job;
+};
 
 static void end_read(read_job *j) {
     cp_http_request *http = j->http;
@@ -94,7 +96,7 @@ static void on_record(cp_patient_lookup *lookup, cp_status status, cp_patient_re
     cp_http_request *http = j->http;
     bool found = status == CP_OK;
     if (found) {
-        j->write(record, &http->reply.body);
+        j->write(j, record, &http->reply.body);
         cp_strbuf_putc(&http->reply.body, '\n');
         http->reply.status = 200;
         found = http->reply.body.failed == CP_OK;
@@ -135,6 +137,7 @@ static void read_record(const cp_patients_api *api, cp_http_request *request, re
     memcpy(j->lookup.mrn, mrn, strlen(mrn) + 1);
     j->http = request;
     j->audit = api->audit;
+    j->memory = api->memory;
     j->write = write;
     j->deferred = cp_patients_waits(api->patients) || api->audit;
     if (j->deferred)
@@ -142,8 +145,9 @@ static void read_record(const cp_patients_api *api, cp_http_request *request, re
     cp_patients_look_up(api->patients, &j->lookup);
 }
 
-static void write_record(const cp_patient_record *record, cp_strbuf *out) {
+static void write_record(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
     cp_error err;
+    (void)j;
     cp_status status = cp_patient_record_append(record, out, &err);
     (void)status; /* as out->failed says */
     if (status != CP_OK && out->failed == CP_OK)
@@ -164,11 +168,13 @@ static void write_list(const cp_patient_record *record, const char *key, const c
     cp_strbuf_putc(out, '}');
 }
 
-static void write_encounters(const cp_patient_record *record, cp_strbuf *out) {
+static void write_encounters(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
+    (void)j;
     write_list(record, "encounters", record->encounters, out);
 }
 
-static void write_documents(const cp_patient_record *record, cp_strbuf *out) {
+static void write_documents(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
+    (void)j;
     write_list(record, "documents", record->documents, out);
 }
 
@@ -184,21 +190,58 @@ static void write_facts(const cp_patient_record *record, const char *today, cp_j
     cp_json_member_bool(w, "pregnant", facts.pregnant);
 }
 
-static void write_summary(const cp_patient_record *record, cp_strbuf *out) {
+/* What is noted on the patient, for the key that asks. */
+static cp_status find_notes(const read_job *j, const cp_patient_record *record,
+                            cp_patient_notes *out) {
+    cp_conversation_key key;
+    cp_conversation past = {.n_turns = 0};
+    cp_error err;
+    cp_status status =
+        cp_conversation_key_make(cp_access_owner(j->http), j->lookup.mrn, NULL, &key, &err);
+    if (status == CP_OK)
+        status = cp_conversations_read(j->memory.conversations, &key, cp_moment_now(), &past, &err);
+    if (status == CP_OK)
+        status = cp_patient_notes_find(j->memory.safety, record, &past, NULL, out);
+    cp_conversation_deinit(&past);
+    return status;
+}
+
+static void write_notes(const cp_patient_notes *notes, cp_json_writer *w) {
+    cp_json_key(w, "noted_earlier");
+    cp_json_open_array(w);
+    for (size_t i = 0; i < notes->n; i++) {
+        cp_json_open_object(w);
+        cp_json_member_text(w, "date", notes->items[i].date);
+        cp_json_member_text(w, "rule", notes->items[i].id);
+        cp_json_member_text(w, "title", notes->items[i].title);
+        cp_json_member_bool(w, "confirmed", false);
+        cp_json_close_object(w);
+    }
+    cp_json_close_array(w);
+}
+
+static void write_summary(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
     char stamp[CP_CLOCK_STAMP_CAP];
     cp_json_writer w;
     cp_strbuf text;
+    cp_patient_notes notes;
     cp_patient_record lists = *record;
+    cp_status status = find_notes(j, record, &notes);
+    if (status != CP_OK) {
+        out->failed = status;
+        return;
+    }
     cp_clock_stamp(stamp);
     stamp[10] = '\0'; /* the date */
     cp_strbuf_init(&text, CP_TRIAGE_SUMMARY_BYTES + 1);
-    cp_patient_summary_append(record, stamp, CP_TRIAGE_SUMMARY_BYTES, &text);
+    cp_patient_summary_append(record, &notes, stamp, CP_TRIAGE_SUMMARY_BYTES, &text);
     cp_json_writer_init(&w, out);
     cp_json_open_object(&w);
     cp_json_member_text(&w, "mrn", mrn_of(record));
     cp_json_member_text(&w, "date", stamp);
     cp_json_member_str(&w, "summary", cp_strbuf_str(&text));
     write_facts(record, stamp, &w);
+    write_notes(&notes, &w);
     cp_json_key(&w, "counts");
     cp_json_open_object(&w);
     for (unsigned i = 0; i < CP_N_LISTS; i++)

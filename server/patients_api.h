@@ -17,16 +17,19 @@
 
 #include "server/audit_log.h"
 #include "server/http_server.h"
+#include "server/patient_notes.h"
 #include "server/patients.h"
 
 #define CP_IMPORT_MAX_BYTES ((size_t)8 << 20)
 
 typedef struct cp_patients_api {
     cp_patients *patients;
-    cp_audit *audit; /* NULL: none */
+    cp_audit *audit;  /* NULL: none */
+    cp_memory memory; /* what summaries tell of earlier conversations */
 } cp_patients_api;
 
 void cp_patients_handle_record(const cp_patients_api *api, cp_http_request *request);
+/* With what was noted in earlier conversations of the key that asks. */
 void cp_patients_handle_summary(const cp_patients_api *api, cp_http_request *request);
 void cp_patients_handle_encounters(const cp_patients_api *api, cp_http_request *request);
 void cp_patients_handle_documents(const cp_patients_api *api, cp_http_request *request);

@@ -191,6 +191,28 @@ void cp_safety_check(const cp_safety *safety, const char *query, const cp_patien
         out->understood = is_understood(table, query, &e);
 }
 
+void cp_safety_add_earlier(cp_safety_finding *f, const cp_safety_rule *rule) {
+    size_t place = 0;
+    if (rule->acuity > CP_ACUITY_LEAST_FLAG)
+        return;
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->rules[i] == rule)
+            return;
+        place += f->rules[i]->acuity <= rule->acuity;
+    }
+    if (place == CP_SAFETY_MAX_HITS)
+        return;
+    f->n += f->n < CP_SAFETY_MAX_HITS;
+    for (size_t i = f->n - 1; i > place; i--) {
+        f->rules[i] = f->rules[i - 1];
+        f->earlier[i] = f->earlier[i - 1];
+    }
+    f->rules[place] = rule;
+    f->earlier[place] = true;
+    f->floor = f->rules[0]->acuity;
+    f->understood = false;
+}
+
 int cp_acuity_more_urgent(int a, int b) {
     if (a == CP_ACUITY_NONE)
         return b;

@@ -43,6 +43,7 @@ bool cp_safety_knows_word(const cp_safety *safety, cp_str word);
 #define CP_SAFETY_MAX_HITS 16
 typedef struct cp_safety_finding {
     const cp_safety_rule *rules[CP_SAFETY_MAX_HITS]; /* most urgent first; borrowed */
+    bool earlier[CP_SAFETY_MAX_HITS]; /* not by this text alone: for what an earlier one said */
     size_t n;
     int floor; /* CP_ACUITY_NONE when no rule fired */
     /* No rule that fired is a warning, and together they know every part of the text. */
@@ -64,6 +65,11 @@ size_t cp_safety_n_flags(const cp_safety_finding *finding);
  * than fit, the most urgent are kept. */
 void cp_safety_check(const cp_safety *safety, const char *query, const cp_patient_facts *facts,
                      cp_safety_finding *out);
+
+/* Adds a warning that an earlier text of the conversation gives reason for: it counts like those of
+ * this text. One that is there already, and a rule that is no warning, adds nothing. When there are
+ * too many, the most urgent are kept. */
+void cp_safety_add_earlier(cp_safety_finding *finding, const cp_safety_rule *rule);
 
 /* The more urgent of two levels; CP_ACUITY_NONE yields to any level. */
 int cp_acuity_more_urgent(int a, int b);

@@ -101,6 +101,17 @@ static const cp_setting table[] = {
     NUMBER("KV_CACHE_MIB", "kv-cache-mib", kv_cache_mib, "0", 0, 1048576,
            "Memory for keys and values of all requests; 0 is what they can need, at most half of "
            "what the weights leave"),
+    NUMBER("KV_CACHE_TTL_S", "kv-cache-ttl-s", kv_cache_ttl_s, "3600", 0, 2592000,
+           "Seconds that keys and values are kept unused for prompts that begin alike; 0 is until "
+           "their memory is needed"),
+    NUMBER("CONVERSATION_TTL_S", "conversation-ttl-s", conversation_ttl_s, "3600", 0, 604800,
+           "Seconds that a session_id's turns are kept after the last one; 0 keeps none"),
+    NUMBER("CONVERSATION_NOTES_TTL_S", "conversation-notes-ttl-s", conversation_notes_ttl_s,
+           "2592000", 0, 31536000,
+           "Seconds that what the rules noted in a conversation stays in the patient's summary"),
+    NUMBER("CONVERSATION_MIB", "conversation-mib", conversation_mib, "64", 1, 65536,
+           "Memory for conversations; those that rested longest go first, of the API key with "
+           "most"),
     NUMBER("SPECULATION", "speculation", speculation, "1", 0, 1,
            "1 guesses words that repeat the prompt; answers are the same"),
     NUMBER("QUEUE_MAX", "queue-max", queue_max, "8", 1, 1024,

@@ -36,7 +36,8 @@ typedef struct cp_settings {
     int64_t log_level, log_format; /* cp_log_level, cp_log_format */
     int64_t kv_cache;              /* cp_kv: the words stand in its order */
     int64_t port, threads, context_tokens, max_new_tokens;
-    int64_t max_running, kv_cache_mib, speculation;
+    int64_t max_running, kv_cache_mib, kv_cache_ttl_s, speculation;
+    int64_t conversation_ttl_s, conversation_mib, conversation_notes_ttl_s;
     int64_t queue_max, max_connections;
     int64_t request_timeout_s, header_timeout_s, body_timeout_s, idle_timeout_s, shutdown_grace_s;
 } cp_settings;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "server/admission.h"
 #include "server/audit_answer.h"
 #include "server/patients_api.h"
 #include "server/safety.h"
@@ -18,6 +19,10 @@
 
 #define MAX_PROMPT_BYTES ((size_t)256 << 10)
 #define MAX_RULES_BYTES  ((size_t)256 << 10)
+#define MAX_SAID_BYTES   ((size_t)1 << 20)
+#define MIB              ((size_t)1 << 20)
+#define SWEEP_NS         ((uint64_t)5 * 1000000000u)
+#define TEMPLATE_TOKENS  64 /* more than what a chat template writes around two messages */
 
 struct cp_triage {
     const cp_settings *settings;
@@ -26,7 +31,9 @@ struct cp_triage {
     cp_audit *audit; /* NULL: none */
     cp_patients *patients;
     cp_safety *safety;
+    cp_conversations *conversations;
     cp_schema *schema; /* of the model's answer */
+    uint64_t swept_ns; /* the tick's */
     atomic_bool draining, cancel_all;
     atomic_size_t n_unfinished;
 };
@@ -37,7 +44,10 @@ typedef struct job {
     cp_http_request *http;
     cp_triage_request request;
     cp_safety_finding finding;
-    cp_strbuf prompt;
+    cp_conversation_key key; /* session "" where the request has none */
+    cp_conversation earlier;
+    cp_triage_past past;
+    cp_strbuf prompt, said; /* to the model; by it, as it is kept */
     cp_chat_message messages[2];
     cp_triage_stream *stream; /* NULL: the answer comes whole */
     cp_llm_request asked;     /* as it was submitted */
@@ -52,7 +62,9 @@ typedef struct job {
 static void free_job(job *j) {
     cp_triage_stream_free(j->stream);
     cp_triage_request_deinit(&j->request);
+    cp_conversation_deinit(&j->earlier);
     cp_strbuf_deinit(&j->prompt);
+    cp_strbuf_deinit(&j->said);
     free(j);
 }
 
@@ -77,6 +89,11 @@ static void finish_with(job *j, const cp_api_error *error) {
     finish(j);
 }
 
+/* The turns of this conversation are kept. */
+static bool keeps_turns(const job *j) {
+    return j->request.session_id && j->triage->settings->conversation_ttl_s > 0;
+}
+
 static cp_triage_outcome outcome_of(const job *j) {
     return (cp_triage_outcome){
         .trace_id = j->http->trace_id,
@@ -85,6 +102,7 @@ static cp_triage_outcome outcome_of(const job *j) {
         .llm_mode = cp_inference_llm_mode(j->triage->inference),
         .model = cp_inference_model(j->triage->inference),
         .finding = &j->finding,
+        .past = keeps_turns(j) ? &j->past : NULL,
         .seed = j->seed,
         .total_ms = cp_clock_ms_since(j->http->received_ns),
     };
@@ -114,6 +132,10 @@ static bool compose(job *j, const cp_llm_result *result, const char *fault) {
         outcome.error = &j->no_record;
         outcome.request_id = j->http->request_id;
     }
+    if (keeps_turns(j)) {
+        cp_strbuf_clear(&j->said);
+        outcome.said = &j->said;
+    }
     cp_strbuf_clear(&reply->body);
     cp_triage_reply_append(&outcome, &reply->body, &j->verdict);
     j->finish_reason = result ? cp_finish_name(result->finish) : NULL;
@@ -124,10 +146,25 @@ static bool compose(job *j, const cp_llm_result *result, const char *fault) {
     return reply->body.failed == CP_OK;
 }
 
+/* The turn becomes a part of its conversation. A model's words only where they are whole. */
+static void remember(job *j) {
+    cp_error err;
+    const cp_conversation_turn turn = {
+        .acuity = j->verdict.acuity,
+        .question = j->request.query,
+        .answer = j->verdict.degraded ? "" : cp_strbuf_text(&j->said),
+    };
+    if (cp_conversations_add(j->triage->conversations, &j->key, cp_moment_now(), &turn, &err) !=
+        CP_OK)
+        cp_log(CP_LOG_WARN, "a turn is not kept", CP_LOG_S("trace_id", j->http->trace_id),
+               CP_LOG_S("reason", err.message));
+}
+
 /* What was composed leaves. */
 static void deliver(job *j) {
     cp_http_reply *reply = &j->http->reply;
     note(j);
+    remember(j);
     if (j->stream) {
         cp_triage_stream_done(j->stream, cp_strbuf_str(&reply->body));
     } else {
@@ -166,7 +203,9 @@ static cp_status submit_record(job *j, const cp_llm_result *result, cp_audit_don
     for (size_t i = 0; i < j->finding.n; i++)
         rules[i] = j->finding.rules[i]->id;
     entry.mrn = j->request.mrn;
+    entry.session_id = j->request.session_id;
     entry.rules = rules;
+    entry.rules_earlier = j->finding.earlier;
     entry.n_rules = j->finding.n;
     entry.acuity = j->verdict.acuity;
     entry.acuity_source = cp_acuity_source_name(j->verdict.source);
@@ -289,6 +328,62 @@ static void submit(job *j) {
                status == CP_ERR_BUSY ? cp_inference_retry_after_s(inference) : 0);
 }
 
+/* ---- what came before ------------------------------------------------------------------------ */
+
+/* By the model's tokenizer; without one (mock) a rough number. */
+static size_t count_tokens(void *user, cp_str text) {
+    const job *j = user;
+    const cp_llm *llm = cp_inference_llm(j->triage->inference);
+    const cp_encode_options options = {0};
+    cp_ids ids = {0};
+    cp_error err;
+    if (!llm)
+        return text.n / 3 + 1;
+    cp_status status =
+        cp_tokenizer_encode(cp_llm_tokenizer(llm), text.data, text.n, &options, &ids, &err);
+    size_t n = status == CP_OK ? ids.n : text.n; /* no token stands for less than a byte */
+    cp_ids_deinit(&ids);
+    return n;
+}
+
+/* Turns take a quarter of the context at most, and never the answer's room. */
+static void plan_turns(job *j) {
+    const cp_llm *llm = cp_inference_llm(j->triage->inference);
+    size_t context = llm ? cp_llm_context(llm) : (size_t)j->triage->settings->context_tokens,
+           answer = (size_t)j->request.max_new_tokens,
+           instructions =
+               count_tokens(j, (cp_str){cp_triage_instructions, strlen(cp_triage_instructions)}),
+           taken = (answer < context / 2 ? answer : context / 2) + instructions + TEMPLATE_TOKENS;
+    j->past = (cp_triage_past){
+        .conversation = &j->earlier,
+        .most_turn_tokens = context / 4,
+        .most_tokens = context > taken ? context - taken : 0,
+        .count_tokens = count_tokens,
+        .user = j,
+    };
+}
+
+/* Finds the conversation, and the notes on the patient. */
+static cp_status recall(job *j) {
+    cp_error err;
+    cp_status status = cp_conversation_key_make(cp_access_owner(j->http), j->request.mrn,
+                                                j->request.session_id, &j->key, &err);
+    if (status == CP_OK)
+        status = cp_conversations_read(j->triage->conversations, &j->key, cp_moment_now(),
+                                       &j->earlier, &err);
+    if (status == CP_OK)
+        plan_turns(j);
+    return status;
+}
+
+/* What the rules found holds from here on, also for a request that comes before this one's answer.
+ */
+static cp_status keep_flags(job *j) {
+    cp_error err;
+    return cp_conversations_note(j->triage->conversations, &j->key, cp_moment_now(), &j->finding,
+                                 &err);
+}
+
 /* ---- the record ------------------------------------------------------------------------------ */
 
 static const char *today(char stamp[CP_CLOCK_STAMP_CAP]) {
@@ -297,12 +392,19 @@ static const char *today(char stamp[CP_CLOCK_STAMP_CAP]) {
     return stamp;
 }
 
-/* What the rules find in the question alone, as a 503 that says what is missing. */
+/* What the rules find in what was said, as a 503 that says what is missing. */
 static void answer_without_record(job *j, const cp_api_error *error) {
     char stamp[CP_CLOCK_STAMP_CAP];
-    cp_status status = cp_triage_prepare(j->triage->safety, NULL, j->request.query, today(stamp),
-                                         &j->finding, NULL);
-    (void)status; /* without a prompt nothing can fail */
+    cp_status status = recall(j);
+    if (status == CP_OK)
+        status = cp_triage_prepare(j->triage->safety, NULL, &j->past, j->request.query,
+                                   today(stamp), &j->finding, NULL);
+    if (status == CP_OK)
+        status = keep_flags(j);
+    if (status != CP_OK) {
+        finish_with(j, &cp_api_no_memory);
+        return;
+    }
     j->no_record = *error;
     answer(j, NULL, "no_record", error->retry_after_s);
 }
@@ -310,8 +412,12 @@ static void answer_without_record(job *j, const cp_api_error *error) {
 /* Rules and prompt. */
 static cp_status prepare(job *j, const cp_patient_record *record) {
     char stamp[CP_CLOCK_STAMP_CAP];
-    cp_status status = cp_triage_prepare(j->triage->safety, record, j->request.query, today(stamp),
-                                         &j->finding, &j->prompt);
+    cp_status status = recall(j);
+    if (status == CP_OK)
+        status = cp_triage_prepare(j->triage->safety, record, &j->past, j->request.query,
+                                   today(stamp), &j->finding, &j->prompt);
+    if (status == CP_OK)
+        status = keep_flags(j);
     if (status == CP_OK && j->request.stream)
         status = cp_triage_stream_create(j->http, &j->stream);
     j->messages[0] = (cp_chat_message){.role = CP_ROLE_SYSTEM, .content = cp_triage_instructions};
@@ -397,6 +503,7 @@ void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
     j->triage = triage;
     j->http = request;
     cp_strbuf_init(&j->prompt, MAX_PROMPT_BYTES);
+    cp_strbuf_init(&j->said, MAX_SAID_BYTES);
     if (!parse(j)) {
         free_job(j);
         return;
@@ -413,9 +520,17 @@ void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
 /* ---- the service ----------------------------------------------------------------------------- */
 
 static cp_status open_parts(cp_triage *triage, cp_error *err) {
-    const char *dir = triage->settings->data_dir;
+    const cp_settings *settings = triage->settings;
+    const char *dir = settings->data_dir;
     char rules[CP_PATH_CAP];
-    cp_status status = cp_path_join(dir, "triage/rules.json", rules, sizeof rules, err);
+    const cp_conversations_options kept = {
+        .max_bytes = (size_t)settings->conversation_mib * MIB,
+        .ttl_s = settings->conversation_ttl_s,
+        .notes_ttl_s = settings->conversation_notes_ttl_s,
+    };
+    cp_status status = cp_conversations_create(&kept, &triage->conversations, err);
+    if (status == CP_OK)
+        status = cp_path_join(dir, "triage/rules.json", rules, sizeof rules, err);
     if (status == CP_OK)
         status = cp_safety_open(rules, &triage->safety, err);
     if (status == CP_OK)
@@ -450,9 +565,22 @@ void cp_triage_free(cp_triage *triage) {
     if (!triage)
         return;
     cp_schema_free(triage->schema);
+    cp_conversations_free(triage->conversations); /* points at rules */
     if (triage->safety)
         cp_safety_close(triage->safety);
     free(triage);
+}
+
+cp_memory cp_triage_memory(const cp_triage *triage) {
+    return (cp_memory){triage->safety, triage->conversations};
+}
+
+void cp_triage_tick(cp_triage *triage) {
+    const cp_moment now = cp_moment_now();
+    if (now.ns - triage->swept_ns < SWEEP_NS)
+        return;
+    triage->swept_ns = now.ns;
+    cp_conversations_sweep(triage->conversations, now);
 }
 
 size_t cp_triage_n_rules(const cp_triage *triage) {

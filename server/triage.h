@@ -7,7 +7,9 @@
  *
  * The rules always answer. Where the model does not (loading, all places taken, late, broken, cut
  * off, shutting down) the reply is theirs alone, with status 200 and degraded: true. Where the
- * record cannot be had it is a 503 with what they find in the question. A job belongs to the HTTP
+ * record cannot be had it is a 503 with what they find in the question. With a session_id the
+ * earlier turns of its conversation count, and this one is kept once it is answered; its warnings
+ * are kept as soon as the rules have found them. A job belongs to the HTTP
  * thread until the record is asked for, then to whoever has it, then to the engine's thread, which
  * answers and frees it. The one deadline of a request counts from its headers. */
 #ifndef CP_SERVER_TRIAGE_H
@@ -17,6 +19,7 @@
 #include "server/http_server.h"
 #include "server/inference.h"
 #include "server/metrics.h"
+#include "server/patient_notes.h"
 #include "server/patients.h"
 #include "server/settings.h"
 
@@ -33,6 +36,10 @@ void cp_triage_free(cp_triage *triage);
 size_t cp_triage_n_rules(const cp_triage *triage);
 /* Who has signed the rules; NULL: nobody has. */
 const char *cp_triage_rules_reviewed_by(const cp_triage *triage);
+/* Rules and conversations, for what is noted on a patient. Valid as long as the triage. */
+cp_memory cp_triage_memory(const cp_triage *triage);
+/* Ten times a second, always from the same thread: ends conversations that have expired. */
+void cp_triage_tick(cp_triage *triage);
 
 /* Answers or defers. */
 void cp_triage_handle(cp_triage *triage, cp_http_request *request);

@@ -5,18 +5,35 @@
 #ifndef CP_SERVER_TRIAGE_LANE_H
 #define CP_SERVER_TRIAGE_LANE_H
 
+#include "server/conversations.h"
 #include "server/patient_store.h"
-#include "server/safety.h"
 
 /* Longest summary of a record that a model is told. */
 #define CP_TRIAGE_SUMMARY_BYTES 6000
 
+/* What came before, and how much of it the model may be told. */
+typedef struct cp_triage_past {
+    const cp_conversation *conversation;
+    /* Earlier turns leave out their oldest until they are at most this, and the user message with
+     * them at most that, in tokens as `count_tokens` counts. */
+    size_t most_turn_tokens, most_tokens;
+    size_t (*count_tokens)(void *user, cp_str text);
+    void *user;
+    size_t n_told; /* out: turns that the prompt holds */
+} cp_triage_past;
+
 /* Checks `query` against the rules with what `record` says on the day `today` ("YYYY-MM-DD"), and
  * appends the model's user message to `prompt` unless that is NULL. Without a record (NULL) there
- * is no prompt either. CP_ERR_NO_MEMORY, or what the
- * prompt failed with; the finding is complete in any case. */
+ * is no prompt either.
+ *
+ * With a `past` (NULL: none) a warning of an earlier turn stays one, whatever is asked now, and the
+ * rules also read the earlier questions and this one as one text: chest pain now and breathlessness
+ * a turn later are found together. So the floor never falls within a conversation.
+ *
+ * CP_ERR_NO_MEMORY, or what the prompt failed with; the finding is complete in any case, but for
+ * what the turns say together where memory is out. */
 cp_status cp_triage_prepare(const cp_safety *safety, const cp_patient_record *record,
-                            const char *query, const char *today, cp_safety_finding *finding,
-                            cp_strbuf *prompt) CP_MUST_CHECK;
+                            cp_triage_past *past, const char *query, const char *today,
+                            cp_safety_finding *finding, cp_strbuf *prompt) CP_MUST_CHECK;
 
 #endif

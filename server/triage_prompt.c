@@ -76,16 +76,46 @@ static void quote_summary(cp_str summary, cp_strbuf *out) {
     cp_strbuf_deinit(&flat);
 }
 
-void cp_triage_prompt_append(cp_str summary, const char *query, const cp_safety_finding *finding,
-                             cp_strbuf *out) {
+static void quote(const char *text, cp_strbuf *out) {
+    cp_triage_quote_append((cp_str){text, strlen(text)}, out);
+}
+
+void cp_triage_turn_append(const cp_conversation_turn *turn, cp_strbuf *out) {
+    cp_strbuf_puts(out, "The patient asked:\n");
+    quote(turn->question, out);
+    if (turn->acuity == CP_ACUITY_NONE)
+        cp_strbuf_puts(out, "No level was given.");
+    else
+        cp_strbuf_printf(out, "The level given was acuity %d.", turn->acuity);
+    cp_strbuf_puts(out, *turn->answer ? " The answer:\n" : " No model answered.\n");
+    if (*turn->answer)
+        quote(turn->answer, out);
+}
+
+static void append_turns(const cp_triage_turns *turns, cp_strbuf *out) {
+    const cp_conversation *c = turns->of;
+    size_t n_left_out = c->n_dropped + c->n_turns - turns->n;
+    cp_strbuf_puts(out, "\nEarlier in this conversation, oldest first");
+    if (n_left_out > 0)
+        cp_strbuf_printf(out, " (%zu older turns are left out)", n_left_out);
+    cp_strbuf_puts(out, ":\n");
+    for (size_t i = c->n_turns - turns->n; i < c->n_turns; i++)
+        cp_triage_turn_append(&c->turns[i], out);
+}
+
+void cp_triage_prompt_append(cp_str summary, const cp_triage_turns *turns, const char *query,
+                             const cp_safety_finding *finding, cp_strbuf *out) {
     cp_strbuf_puts(out, "The patient's record:\n");
     quote_summary(summary, out);
+    if (turns->n > 0)
+        append_turns(turns, out);
     size_t n_flags = cp_safety_n_flags(finding);
     if (n_flags > 0)
         cp_strbuf_puts(out, "\nThe clinic's safety rules have flagged:\n");
     for (size_t i = 0; i < n_flags; i++)
-        cp_strbuf_printf(out, "- %s (acuity %d)\n", finding->rules[i]->title,
-                         finding->rules[i]->acuity);
+        cp_strbuf_printf(out, "- %s (acuity %d)%s\n", finding->rules[i]->title,
+                         finding->rules[i]->acuity,
+                         finding->earlier[i] ? ", because of what was said earlier" : "");
     cp_strbuf_puts(out, "\nThe question:\n");
-    cp_triage_quote_append((cp_str){query, strlen(query)}, out);
+    quote(query, out);
 }

@@ -61,7 +61,9 @@ static void put_advice(const cp_safety_finding *finding, cp_strbuf *out) {
         for (size_t k = 0; k < i; k++)
             said |= strcmp(finding->rules[k]->advice, finding->rules[i]->advice) == 0;
         if (!said)
-            cp_strbuf_printf(out, "%s\n", finding->rules[i]->advice);
+            cp_strbuf_printf(out, "%s%s\n",
+                             finding->earlier[i] ? "Because of what was said earlier: " : "",
+                             finding->rules[i]->advice);
     }
     if (n_flags > 0)
         cp_strbuf_putc(out, '\n');
@@ -89,6 +91,7 @@ static void put_red_flags(cp_json_writer *w, const cp_safety_finding *finding) {
         cp_json_member_text(w, "title", rule->title);
         cp_json_member_int(w, "acuity", rule->acuity);
         cp_json_member_text(w, "advice", rule->advice);
+        cp_json_member_bool(w, "from_earlier_turn", finding->earlier[i]);
         cp_json_close_object(w);
     }
     cp_json_close_array(w);
@@ -128,6 +131,16 @@ static void put_timings(cp_json_writer *w, const cp_triage_outcome *outcome) {
     cp_reply_speed(w, "predicted_per_second", r->sampled_tokens, r->generate_ms);
     cp_json_member_int(w, "draft_n", (int64_t)r->drafted_tokens);
     cp_json_member_int(w, "draft_n_accepted", (int64_t)r->accepted_tokens);
+    cp_json_close_object(w);
+}
+
+/* How many turns came before this one, and how many of them the model was told. */
+static void put_conversation(cp_json_writer *w, const cp_triage_past *past) {
+    const cp_conversation *c = past->conversation;
+    cp_json_key(w, "conversation");
+    cp_json_open_object(w);
+    cp_json_member_int(w, "earlier_turns", (int64_t)(c->n_dropped + c->n_turns));
+    cp_json_member_int(w, "told_to_model", (int64_t)past->n_told);
     cp_json_close_object(w);
 }
 
@@ -199,6 +212,8 @@ void cp_triage_reply_append(const cp_triage_outcome *outcome, cp_strbuf *out,
     cp_strbuf_init(&text, out->max_bytes);
     judge(outcome, &answer, verdict);
     put_response(outcome, &answer, verdict->degraded != NULL, &text);
+    if (outcome->said)
+        cp_strbuf_append(outcome->said, cp_strbuf_text(&answer.text), answer.text.n);
     cp_triage_answer_deinit(&answer);
     cp_json_writer_init(&w, out);
     cp_json_open_object(&w);
@@ -209,6 +224,8 @@ void cp_triage_reply_append(const cp_triage_outcome *outcome, cp_strbuf *out,
     bool whole = text.failed == CP_OK;
     put_verdict(&w, verdict);
     put_red_flags(&w, outcome->finding);
+    if (outcome->past)
+        put_conversation(&w, outcome->past);
     cp_json_member_text(&w, "disclaimer", cp_triage_disclaimer);
     cp_json_member_bool(&w, "record_available", !outcome->error);
     cp_json_member_bool(&w, "degraded", verdict->degraded != NULL);

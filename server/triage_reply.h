@@ -12,6 +12,7 @@
 #include "server/metrics.h"
 #include "server/safety.h"
 #include "server/triage_answer.h"
+#include "server/triage_lane.h"
 
 extern const char cp_triage_disclaimer[];
 
@@ -29,12 +30,14 @@ typedef struct cp_triage_outcome {
     const char *trace_id, *mrn, *session_id; /* session_id may be NULL */
     const char *llm_mode, *model;
     const cp_safety_finding *finding;
+    const cp_triage_past *past;  /* of the conversation; NULL: none is kept */
     const cp_llm_result *result; /* NULL: no model answered */
     const char *fault;           /* what is known to be wrong with it ("deadline"), or NULL */
     const cp_api_error *error;   /* why the record is missing; NULL: it is there */
     const char *request_id;      /* beside it */
     uint64_t seed;
     double total_ms;
+    cp_strbuf *said; /* what the model said to people is appended here; NULL: not wanted */
 } cp_triage_outcome;
 
 /* What is known before a model answers: level, flags, disclaimer. The first event of a stream. */

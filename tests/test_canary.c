@@ -55,7 +55,7 @@ static void make_everything(void) {
 
 static const char *make_data(void) {
     static char dir[TEST_DATA_CAP];
-    char document[4096];
+    char document[4096], chat[4096];
     snprintf(document, sizeof document,
              "{\"mrn\":\"MRN-QX9917\",\"id\":\"D1\",\"date\":\"2024-01-01\",\"title\":\"Note\","
              "\"text\":\"%s\"}\n",
@@ -67,6 +67,11 @@ static const char *make_data(void) {
         "\"conditions\":[{\"name\":\"zwistitis\"}],\"medications\":[{\"name\":\"Zwistamol\"}]}"
         "\n",
         "", document, dir);
+    snprintf(chat, sizeof chat,
+             "{\"mrn\":\"MRN-QX9917\",\"date\":\"2024-01-01\",\"turns\":[{\"role\":\"patient\","
+             "\"text\":\"%s chest pain\"}]}\n",
+             everything);
+    test_write_file(test_path(dir, "synthetic/chat_logs.jsonl"), chat, strlen(chat));
     return dir;
 }
 
@@ -101,6 +106,10 @@ static const struct {
     {"/triage", "{\"patient_mrn\":\"MRN-QX9917\",\"query\":\"%s"},
     {"/triage", "%s"},
     {"/triage", "{\"patient_mrn\":\"MRN-QX9917\",\"query\":\"a\",\"session_id\":\"quokkasore\"}"},
+    {"/triage", "{\"patient_mrn\":\"MRN-QX9917\",\"query\":\"%s chest pain\",\"session_id\":"
+                "\"quokkasore\"}"},
+    {"/triage", "{\"patient_mrn\":\"MRN-QX9917\",\"query\":\"%s thanks\",\"session_id\":"
+                "\"quokkasore\",\"stream\":true}"},
     {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}"},
     {"/v1/chat/completions", "{\"messages\":[{\"role\":\"%s\",\"content\":\"%s\"}]}"},
     {"/v1/chat/completions",

@@ -251,7 +251,7 @@ static void the_summary_tells_what_was_imported(void **state) {
     const cp_patient_change change = {.mrn = "FHIR-1", .patient = import.patients[0].patient};
     assert_cp_ok(cp_patient_record_apply(record, &change, &err));
     cp_strbuf_init(&out, 10000);
-    cp_patient_summary_append(record, "2026-11-21", 5000, &out);
+    cp_patient_summary_append(record, NULL, "2026-11-21", 5000, &out);
     assert_string_equal(cp_strbuf_text(&out), "Patient: 36-year-old female\n"
                                               "Conditions: Gout\n"
                                               "Allergies: latex\n"

@@ -186,8 +186,8 @@ static cp_strbuf prompt_of(const fixture *f, const cp_patient_record *record, co
                            cp_safety_finding *finding) {
     cp_strbuf prompt;
     cp_strbuf_init(&prompt, PROMPT_CAP);
-    assert_int_equal(cp_triage_prepare(f->safety, record, query, CP_EVAL_TODAY, finding, &prompt),
-                     CP_OK);
+    assert_int_equal(
+        cp_triage_prepare(f->safety, record, NULL, query, CP_EVAL_TODAY, finding, &prompt), CP_OK);
     return prompt;
 }
 
@@ -366,8 +366,8 @@ static void nothing_unseen_is_in_a_prompt(void **state) {
 
 static int floor_of(const fixture *f, const cp_patient_record *record, const char *query) {
     cp_safety_finding finding;
-    assert_int_equal(cp_triage_prepare(f->safety, record, query, CP_EVAL_TODAY, &finding, NULL),
-                     CP_OK);
+    assert_int_equal(
+        cp_triage_prepare(f->safety, record, NULL, query, CP_EVAL_TODAY, &finding, NULL), CP_OK);
     return cp_safety_level_alone(f->safety, &finding);
 }
 
@@ -520,7 +520,7 @@ static void an_obedient_model_takes_nothing_away(void **state) {
         if (!cp_vignette_is_emergency(v))
             continue;
         assert_int_equal(
-            cp_triage_prepare(f->safety, &v->record, v->query, CP_EVAL_TODAY, &finding, NULL),
+            cp_triage_prepare(f->safety, &v->record, NULL, v->query, CP_EVAL_TODAY, &finding, NULL),
             CP_OK);
         for (size_t k = i % 4; k < f->n; k += 4) /* each text for ten of them */
             for (size_t form = 0; form < N_FORMS; form++) {

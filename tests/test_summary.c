@@ -11,7 +11,7 @@
 static char *summary_of(const cp_patient_record *record, size_t max_bytes) {
     cp_strbuf out;
     cp_strbuf_init(&out, 1 << 20);
-    cp_patient_summary_append(record, TODAY, max_bytes, &out);
+    cp_patient_summary_append(record, NULL, TODAY, max_bytes, &out);
     assert_int_equal(out.failed, CP_OK);
     assert_true(out.n <= max_bytes);
     return cp_strbuf_take(&out);
@@ -232,7 +232,7 @@ static void without_memory_the_buffer_says_so(void **state) {
         cp_strbuf_init(&out, 4096);
         test_alloc_fail_at(n, 0);
         test_alloc_reset();
-        cp_patient_summary_append(record, TODAY, 4096, &out);
+        cp_patient_summary_append(record, NULL, TODAY, 4096, &out);
         bool fault_hit = test_alloc_count() >= n;
         test_alloc_fail_at(0, 0);
         assert_int_equal(out.failed, fault_hit ? CP_ERR_NO_MEMORY : CP_OK);
