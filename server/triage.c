@@ -9,6 +9,7 @@
 #include "server/safety.h"
 #include "server/triage_lane.h"
 #include "server/triage_prompt.h"
+#include "server/triage_recall.h"
 #include "server/triage_reply.h"
 #include "server/triage_request.h"
 #include "server/triage_stream.h"
@@ -22,7 +23,6 @@
 #define MAX_SAID_BYTES   ((size_t)1 << 20)
 #define MIB              ((size_t)1 << 20)
 #define SWEEP_NS         ((uint64_t)5 * 1000000000u)
-#define TEMPLATE_TOKENS  64 /* more than what a chat template writes around two messages */
 
 struct cp_triage {
     const cp_settings *settings;
@@ -44,9 +44,7 @@ typedef struct job {
     cp_http_request *http;
     cp_triage_request request;
     cp_safety_finding finding;
-    cp_conversation_key key; /* session "" where the request has none */
-    cp_conversation earlier;
-    cp_triage_past past;
+    cp_triage_recall recall;
     cp_strbuf prompt, said; /* to the model; by it, as it is kept */
     cp_chat_message messages[2];
     cp_triage_stream *stream; /* NULL: the answer comes whole */
@@ -62,7 +60,7 @@ typedef struct job {
 static void free_job(job *j) {
     cp_triage_stream_free(j->stream);
     cp_triage_request_deinit(&j->request);
-    cp_conversation_deinit(&j->earlier);
+    cp_triage_recall_deinit(&j->recall);
     cp_strbuf_deinit(&j->prompt);
     cp_strbuf_deinit(&j->said);
     free(j);
@@ -102,7 +100,7 @@ static cp_triage_outcome outcome_of(const job *j) {
         .llm_mode = cp_inference_llm_mode(j->triage->inference),
         .model = cp_inference_model(j->triage->inference),
         .finding = &j->finding,
-        .past = keeps_turns(j) ? &j->past : NULL,
+        .past = keeps_turns(j) ? &j->recall.past : NULL,
         .seed = j->seed,
         .total_ms = cp_clock_ms_since(j->http->received_ns),
     };
@@ -154,8 +152,8 @@ static void remember(job *j) {
         .question = j->request.query,
         .answer = j->verdict.degraded ? "" : cp_strbuf_text(&j->said),
     };
-    if (cp_conversations_add(j->triage->conversations, &j->key, cp_moment_now(), &turn, &err) !=
-        CP_OK)
+    if (cp_conversations_add(j->triage->conversations, &j->recall.key, cp_moment_now(), &turn,
+                             &err) != CP_OK)
         cp_log(CP_LOG_WARN, "a turn is not kept", CP_LOG_S("trace_id", j->http->trace_id),
                CP_LOG_S("reason", err.message));
 }
@@ -330,58 +328,25 @@ static void submit(job *j) {
 
 /* ---- what came before ------------------------------------------------------------------------ */
 
-/* By the model's tokenizer; without one (mock) a rough number. */
-static size_t count_tokens(void *user, cp_str text) {
-    const job *j = user;
-    const cp_llm *llm = cp_inference_llm(j->triage->inference);
-    const cp_encode_options options = {0};
-    cp_ids ids = {0};
-    cp_error err;
-    if (!llm)
-        return text.n / 3 + 1;
-    cp_status status =
-        cp_tokenizer_encode(cp_llm_tokenizer(llm), text.data, text.n, &options, &ids, &err);
-    size_t n = status == CP_OK ? ids.n : text.n; /* no token stands for less than a byte */
-    cp_ids_deinit(&ids);
-    return n;
-}
-
-/* Turns take a quarter of the context at most, and never the answer's room. */
-static void plan_turns(job *j) {
-    const cp_llm *llm = cp_inference_llm(j->triage->inference);
-    size_t context = llm ? cp_llm_context(llm) : (size_t)j->triage->settings->context_tokens,
-           answer = (size_t)j->request.max_new_tokens,
-           instructions =
-               count_tokens(j, (cp_str){cp_triage_instructions, strlen(cp_triage_instructions)}),
-           taken = (answer < context / 2 ? answer : context / 2) + instructions + TEMPLATE_TOKENS;
-    j->past = (cp_triage_past){
-        .conversation = &j->earlier,
-        .most_turn_tokens = context / 4,
-        .most_tokens = context > taken ? context - taken : 0,
-        .count_tokens = count_tokens,
-        .user = j,
-    };
-}
-
-/* Finds the conversation, and the notes on the patient. */
 static cp_status recall(job *j) {
     cp_error err;
-    cp_status status = cp_conversation_key_make(cp_access_owner(j->http), j->request.mrn,
-                                                j->request.session_id, &j->key, &err);
-    if (status == CP_OK)
-        status = cp_conversations_read(j->triage->conversations, &j->key, cp_moment_now(),
-                                       &j->earlier, &err);
-    if (status == CP_OK)
-        plan_turns(j);
-    return status;
+    const cp_triage_recall_for what = {
+        .owner = cp_access_owner(j->http),
+        .mrn = j->request.mrn,
+        .session_id = j->request.session_id,
+        .context_tokens = (size_t)j->triage->settings->context_tokens,
+        .answer_tokens = (size_t)j->request.max_new_tokens,
+    };
+    return cp_triage_recall_read(&j->recall, j->triage->conversations, j->triage->inference, &what,
+                                 &err);
 }
 
 /* What the rules found holds from here on, also for a request that comes before this one's answer.
  */
 static cp_status keep_flags(job *j) {
     cp_error err;
-    return cp_conversations_note(j->triage->conversations, &j->key, cp_moment_now(), &j->finding,
-                                 &err);
+    return cp_conversations_note(j->triage->conversations, &j->recall.key, cp_moment_now(),
+                                 &j->finding, &err);
 }
 
 /* ---- the record ------------------------------------------------------------------------------ */
@@ -397,7 +362,7 @@ static void answer_without_record(job *j, const cp_api_error *error) {
     char stamp[CP_CLOCK_STAMP_CAP];
     cp_status status = recall(j);
     if (status == CP_OK)
-        status = cp_triage_prepare(j->triage->safety, NULL, &j->past, j->request.query,
+        status = cp_triage_prepare(j->triage->safety, NULL, &j->recall.past, j->request.query,
                                    today(stamp), &j->finding, NULL);
     if (status == CP_OK)
         status = keep_flags(j);
@@ -414,7 +379,7 @@ static cp_status prepare(job *j, const cp_patient_record *record) {
     char stamp[CP_CLOCK_STAMP_CAP];
     cp_status status = recall(j);
     if (status == CP_OK)
-        status = cp_triage_prepare(j->triage->safety, record, &j->past, j->request.query,
+        status = cp_triage_prepare(j->triage->safety, record, &j->recall.past, j->request.query,
                                    today(stamp), &j->finding, &j->prompt);
     if (status == CP_OK)
         status = keep_flags(j);
