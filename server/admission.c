@@ -1,5 +1,7 @@
 #include "server/admission.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
 
 _Static_assert(CP_HTTP_OWNER_CAP >= CP_KEY_ID_CAP, "an owner is a key's id");
@@ -24,12 +26,37 @@ static const cp_api_error not_local = {
     403, "local_only", "without API keys only this machine may ask, as localhost or 127.0.0.1",
     NULL, 0};
 
-static void refuse(cp_metrics *metrics, cp_http_request *request, const cp_api_error *error) {
-    cp_metrics_refused(metrics, error->code);
+static const cp_api_error too_many_attempts = {
+    429, "too_many_attempts", "too many requests without a valid API key came from this address",
+    NULL, 0};
+static const cp_api_error address_rate = {
+    429, "rate_limited", "the requests a minute of this address are used up", NULL, 0};
+
+static void refuse(const cp_admission *a, cp_http_request *request, const cp_api_error *error) {
+    cp_metrics_refused(a->metrics, error->code);
     cp_http_fail(request, error);
 }
 
-void cp_admission_check(cp_access *access, cp_metrics *metrics, cp_http_request *request) {
+/* False: the address has had its `per_minute`, and is told so. */
+static bool within(const cp_admission *a, cp_http_request *request, uint64_t per_minute,
+                   const cp_api_error *beyond) {
+    cp_api_error error = *beyond;
+    if (!a->addresses || per_minute == 0 ||
+        cp_address_limit_take(a->addresses, &request->client, per_minute, cp_clock_ns(),
+                              &error.retry_after_s))
+        return true;
+    refuse(a, request, &error);
+    return false;
+}
+
+/* Someone whom no key vouches for. */
+static void refuse_stranger(const cp_admission *a, cp_http_request *request,
+                            const cp_api_error *error) {
+    if (within(a, request, a->refusals_per_minute, &too_many_attempts))
+        refuse(a, request, error);
+}
+
+void cp_admission_check(const cp_admission *a, cp_http_request *request) {
     cp_access_answer answer;
     unsigned scope = request->route->scope;
     if (scope == CP_SCOPE_OPEN)
@@ -37,16 +64,21 @@ void cp_admission_check(cp_access *access, cp_metrics *metrics, cp_http_request 
     if (scope == 0) /* a route that was forgotten is not open */
         scope = CP_SCOPE_ADMIN;
     bool is_local = cp_address_is_loopback(&request->client) && request->is_local_name;
-    if (!access && !is_local) {
-        refuse(metrics, request, &not_local);
+    if (!a->access && !is_local) {
+        refuse_stranger(a, request, &not_local);
         return;
     }
-    cp_access_check(access, request->authorization, scope, &answer);
+    if (!a->access && !within(a, request, a->keyless_per_minute, &address_rate))
+        return;
+    cp_access_check(a->access, request->authorization, scope, &answer);
     snprintf(request->owner, sizeof request->owner, "%s", answer.id);
     request->scopes = answer.scopes;
     if (answer.verdict == CP_ACCESS_GRANTED)
         return;
     cp_api_error error = errors[answer.verdict];
     error.retry_after_s = answer.retry_after_s;
-    refuse(metrics, request, &error);
+    if (error.status == 401)
+        refuse_stranger(a, request, &error);
+    else
+        refuse(a, request, &error);
 }

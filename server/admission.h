@@ -4,13 +4,24 @@
 #define CP_SERVER_ADMISSION_H
 
 #include "server/access.h"
+#include "server/address_limit.h"
 #include "server/http_server.h"
 #include "server/metrics.h"
 
-/* Lets the request in, with its owner and scopes set, or answers 401, 403 or 429. `access` NULL: no
- * keys; then only clients on this machine are let in, by a loopback Host. A route with
- * CP_SCOPE_OPEN is open to all, one without scope to CP_SCOPE_ADMIN. */
-void cp_admission_check(cp_access *access, cp_metrics *metrics, cp_http_request *request);
+typedef struct cp_admission {
+    cp_access *access; /* NULL: no keys */
+    cp_metrics *metrics;
+    cp_address_limit *addresses; /* NULL: no limits by address */
+    /* A minute, of one address; 0: no limit. */
+    uint64_t refusals_per_minute; /* requests that are refused for want of a valid key */
+    uint64_t keyless_per_minute;  /* requests where there are no keys */
+} cp_admission;
+
+/* Lets the request in, with its owner and scopes set, or answers 401, 403 or 429. Without keys only
+ * clients on this machine are let in, by a loopback Host. A route with CP_SCOPE_OPEN is open to
+ * all, one without scope to CP_SCOPE_ADMIN. A valid key is let in whatever others at its address
+ * do. */
+void cp_admission_check(const cp_admission *admission, cp_http_request *request);
 
 /* The id of the key that asks: whose turn it is, and whose cached answers these are. "" where there
  * are no keys. Valid as long as the request. */

@@ -117,7 +117,14 @@ static void handle_metrics(void *app, cp_http_request *request) {
 
 static void admit(void *app, cp_http_request *request) {
     cp_api *api = app;
-    cp_admission_check(api->access, api->metrics, request);
+    const cp_admission admission = {
+        .access = api->access,
+        .metrics = api->metrics,
+        .addresses = api->addresses,
+        .refusals_per_minute = (uint64_t)api->settings->refusals_per_minute,
+        .keyless_per_minute = (uint64_t)api->settings->keyless_per_minute,
+    };
+    cp_admission_check(&admission, request);
 }
 
 static void on_done(void *app, const cp_http_request *request, double ms) {

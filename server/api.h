@@ -5,6 +5,7 @@
 #define CP_SERVER_API_H
 
 #include "server/access.h"
+#include "server/address_limit.h"
 #include "server/metrics.h"
 #include "server/openai_api.h"
 #include "server/patients_api.h"
@@ -21,7 +22,8 @@ typedef struct cp_api {
     cp_openai *openai;
     atomic_bool draining;
     cp_metrics *metrics;
-    cp_access *access;   /* NULL: no keys */
+    cp_access *access; /* NULL: no keys */
+    cp_address_limit *addresses;
     cp_origins origins;  /* from CORS_ORIGINS */
     cp_networks proxies; /* from TRUSTED_PROXIES */
 } cp_api;

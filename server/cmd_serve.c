@@ -31,6 +31,7 @@ typedef struct serving {
     cp_secret secret;
     cp_metrics *metrics;
     cp_access *access;
+    cp_address_limit *addresses;
     cp_inference *inference;
     cp_patients *patients;
     cp_openai *openai;
@@ -97,16 +98,8 @@ static cp_status open_access(serving *s, cp_error *err) {
         status = cp_api_read_lists(&s->api, &s->settings, err);
     if (status == CP_OK && *s->settings.api_keys_file)
         status = cp_access_open(s->settings.api_keys_file, NULL, &s->access, err);
-    return status;
-}
-
-/* Who answers for the rules? */
-static cp_status check_review(const serving *s, cp_error *err) {
-    const char *reviewed_by = cp_triage_rules_reviewed_by(s->triage);
-    cp_status status = cp_start_rules_check_review(&s->settings, reviewed_by, err);
-    if (status == CP_OK && !reviewed_by)
-        cp_log(CP_LOG_WARN, "no clinician has signed the triage rules: reviewed_by in rules.json "
-                            "is null, not for use with patients");
+    if (status == CP_OK)
+        status = cp_address_limit_create(&s->addresses, err);
     return status;
 }
 
@@ -154,7 +147,8 @@ static cp_status start(serving *s, cp_error *err) {
         status = cp_triage_create(&s->settings, s->metrics, s->inference, s->patients, s->audit,
                                   &s->triage, err);
     if (status == CP_OK)
-        status = check_review(s, err);
+        status =
+            cp_start_rules_check_review(&s->settings, cp_triage_rules_reviewed_by(s->triage), err);
     if (status == CP_OK)
         status = cp_openai_create(&s->settings, s->inference, s->audit, &s->openai, err);
     if (status != CP_OK)
@@ -167,11 +161,19 @@ static cp_status start(serving *s, cp_error *err) {
     s->api.triage = s->triage;
     s->api.metrics = s->metrics;
     s->api.access = s->access;
+    s->api.addresses = s->addresses;
     warn_of_plain_http(&s->settings);
     cp_inference_observe(s->inference, observe_result, s->metrics);
     cp_http_config config = cp_api_http_config(&s->api);
     status = cp_http_server_start(&config, &s->http, err);
     return status == CP_OK ? cp_inference_start(s->inference, err) : status;
+}
+
+/* Nobody answers for the rules. */
+static void warn_of_unsigned_rules(const serving *s) {
+    if (!cp_triage_rules_reviewed_by(s->triage))
+        cp_log(CP_LOG_WARN, "no clinician has signed the triage rules: reviewed_by in rules.json "
+                            "is null, not for use with patients");
 }
 
 static void greet(const serving *s) {
@@ -252,6 +254,7 @@ static int run(serving *s) {
         return status;
     }
     greet(s);
+    warn_of_unsigned_rules(s);
     bool asked = serve(s);
     if (!drain(s)) {
         cp_log(CP_LOG_ERROR, "the model does not stop");
@@ -295,6 +298,7 @@ int cmd_serve(int argc, char **argv) {
     cp_phi_guard_stop();
     cp_metrics_free(s.metrics);
     cp_access_close(s.access);
+    cp_address_limit_free(s.addresses);
     cp_secret_wipe(&s.secret);
     return status;
 }

@@ -27,9 +27,9 @@ static const char *const routes[] = {"/triage",
 static const char *const methods[] = {"GET", "HEAD", "POST", "other"};
 static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415,
                                417, 422, 429, 431, 499, 500, 501, 503, 504, 505, 0 /* other */};
-static const char *const refusals[] = {"missing_key",   "invalid_key",  "expired_key",
-                                       "missing_scope", "rate_limited", "quota_exceeded",
-                                       "local_only",    "other"};
+static const char *const refusals[] = {"missing_key",   "invalid_key",       "expired_key",
+                                       "missing_scope", "rate_limited",      "quota_exceeded",
+                                       "local_only",    "too_many_attempts", "other"};
 static const char *const degraded[] = {"loading",           "queue_full", "deadline", "cut_off",
                                        "too_long",          "shutdown",   "broken",   "no_record",
                                        "audit_unavailable", "other"};

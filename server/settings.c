@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/rate_limit.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -118,6 +119,11 @@ static const cp_setting table[] = {
            "Requests that may wait for the model; more get 503"),
     NUMBER("MAX_CONNECTIONS", "max-connections", max_connections, "512", 16, 16384,
            "Open connections; near the limit those that send nothing are closed"),
+    NUMBER("REFUSALS_PER_MINUTE", "refusals-per-minute", refusals_per_minute, "60", 0, CP_RATE_MAX,
+           "Requests a minute without a valid key that one address may send; more get 429 (0: no "
+           "limit)"),
+    NUMBER("KEYLESS_PER_MINUTE", "keyless-per-minute", keyless_per_minute, "0", 0, CP_RATE_MAX,
+           "Where there are no API keys: requests a minute of one address (0: no limit)"),
     NUMBER("REQUEST_TIMEOUT_S", "request-timeout-s", request_timeout_s, "300", 1, 3600,
            "Seconds from accepting a triage to its answer; then 504"),
     NUMBER("HEADER_TIMEOUT_S", "header-timeout-s", header_timeout_s, "10", 1, 600,

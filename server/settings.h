@@ -39,6 +39,7 @@ typedef struct cp_settings {
     int64_t max_running, kv_cache_mib, kv_cache_ttl_s, speculation;
     int64_t conversation_ttl_s, conversation_mib, conversation_notes_ttl_s;
     int64_t queue_max, max_connections;
+    int64_t refusals_per_minute, keyless_per_minute; /* of one address; 0: no limit */
     int64_t request_timeout_s, header_timeout_s, body_timeout_s, idle_timeout_s, shutdown_grace_s;
 } cp_settings;
 

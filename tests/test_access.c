@@ -653,7 +653,8 @@ static cp_http_request admitted(cp_access *access, cp_metrics *metrics, unsigned
     assert_true(cp_address_parse(CP_STR("127.0.0.1"), &request.client));
     snprintf(request.authorization, sizeof request.authorization, "%s", authorization);
     cp_http_reply_init(&request.reply);
-    cp_admission_check(access, metrics, &request);
+    const cp_admission admission = {.access = access, .metrics = metrics};
+    cp_admission_check(&admission, &request);
     cp_http_reply_deinit(&request.reply);
     return request;
 }
@@ -683,6 +684,59 @@ static void a_route_without_scope_is_not_open(void **state) {
     assert_true(cp_access_allows(&request, CP_SCOPE_ADMIN));
     cp_access_close(t.access);
     cp_metrics_free(metrics);
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+#define MINUTE_NS 60000000000u
+
+/* One request of `address` at 3 a minute; the seconds to wait, 0 when it may. */
+static int take(cp_address_limit *limit, const char *address, uint64_t now_ns) {
+    cp_address client;
+    int wait_s = -1;
+    assert_true(cp_address_parse((cp_str){address, strlen(address)}, &client));
+    bool taken = cp_address_limit_take(limit, &client, 3, now_ns, &wait_s);
+    assert_int_equal(taken, wait_s == 0);
+    return wait_s;
+}
+
+static void each_address_has_its_own_rate(void **state) {
+    cp_address_limit *limit;
+    cp_error err;
+    (void)state;
+    assert_cp_ok(cp_address_limit_create(&limit, &err));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(take(limit, "192.0.2.1", 5), 0);
+        assert_int_equal(take(limit, "2001:db8:0:1::1", 5), 0);
+    }
+    assert_int_equal(take(limit, "192.0.2.1", 5), 20);
+    assert_int_equal(take(limit, "192.0.2.2", 5), 0);
+    /* one customer's network of IPv6 is one; its neighbour is another */
+    assert_int_equal(take(limit, "2001:db8:0:1:ffff::9", 5), 20);
+    assert_int_equal(take(limit, "2001:db8:0:2::1", 5), 0);
+    assert_int_equal(take(limit, "192.0.2.1", 5 + MINUTE_NS / 3), 0);
+    assert_int_equal(take(limit, "192.0.2.1", 5 + MINUTE_NS / 3), 20);
+    cp_address_limit_free(limit);
+    cp_address_limit_free(NULL);
+}
+
+/* More addresses than places: the busy one is kept, since it has never been quiet longest. */
+static void a_flood_of_addresses_displaces_the_quiet_ones(void **state) {
+    cp_address_limit *limit;
+    cp_error err;
+    char address[40];
+    uint64_t now_ns = 1;
+    (void)state;
+    assert_cp_ok(cp_address_limit_create(&limit, &err));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(take(limit, "192.0.2.1", now_ns), 0);
+    for (int i = 0; i < 4 * CP_ADDRESS_PLACES; i++) {
+        snprintf(address, sizeof address, "10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
+        assert_int_equal(take(limit, address, ++now_ns), 0);
+        assert_true(take(limit, "192.0.2.1", ++now_ns) > 0);
+    }
+    assert_int_equal(take(limit, "10.0.0.0", ++now_ns), 0);
+    cp_address_limit_free(limit);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -799,6 +853,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_bad_version_of_the_file_changes_nothing),
     cmocka_unit_test(no_failed_allocation_hurts_the_keys),
     cmocka_unit_test(a_route_without_scope_is_not_open),
+    cmocka_unit_test(each_address_has_its_own_rate),
+    cmocka_unit_test(a_flood_of_addresses_displaces_the_quiet_ones),
     cmocka_unit_test(the_command_makes_lists_and_revokes),
     cmocka_unit_test(a_wrong_use_of_the_command_is_told),
 };

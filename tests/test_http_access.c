@@ -150,6 +150,48 @@ static void a_key_that_asks_too_often_is_told_when_to_come_back(void **state) {
 }
 
 /* Who may not ask need not send what they would ask: the answer comes before the body. */
+/* Two proxies' clients, one of whom guesses keys: that one alone is sent away, and not with the
+ * right key. */
+static void an_address_that_guesses_is_sent_away(void **state) {
+    static const char guess[] = "Authorization: Bearer cpk_doctor_0123\r\n";
+    static const char *const from[] = {"X-Forwarded-For: 198.51.100.7\r\n",
+                                       "X-Forwarded-For: 198.51.100.8\r\n"};
+    key_ring ring = make_keys();
+    char headers[500];
+    (void)state;
+    test_server server = start_with(&ring, "TRUSTED_PROXIES=127.0.0.0/8", "REFUSALS_PER_MINUTE=1");
+    for (int i = 0; i < 2; i++) {
+        snprintf(headers, sizeof headers, "%s%s", from[i], guess);
+        check(ask(&server, headers), 401, "invalid_key");
+    }
+    test_reply reply = ask(&server, headers);
+    assert_reply(&reply, 429, "too_many_attempts");
+    int seconds = atoi(test_reply_header(&reply, "Retry-After"));
+    assert_true(seconds >= 1 && seconds <= 60);
+    test_reply_free(&reply);
+    check(ask(&server, from[0]), 429, "too_many_attempts"); /* none at all is no better */
+    snprintf(headers, sizeof headers, "%s%s", from[0], ring.doctor);
+    check(ask(&server, headers), 200, "");
+    check(test_request(&server, "GET", "/health", from[0], NULL), 200, "");
+    check_metrics(&server, &ring,
+                  (const char *const[]){
+                      "carepath_access_refused_total{reason=\"invalid_key\"} 2\n",
+                      "carepath_access_refused_total{reason=\"too_many_attempts\"} 2\n", NULL});
+    stop(&server);
+}
+
+static void without_keys_an_address_may_have_a_rate(void **state) {
+    (void)state;
+    test_server server = start_with(NULL, "KEYLESS_PER_MINUTE=1", NULL);
+    check(ask(&server, ""), 200, "");
+    test_reply reply = ask(&server, "");
+    assert_reply(&reply, 429, "rate_limited");
+    assert_non_null(test_reply_header(&reply, "Retry-After"));
+    test_reply_free(&reply);
+    check(test_request(&server, "GET", "/health", NULL, NULL), 200, "");
+    stop(&server);
+}
+
 static void a_refusal_does_not_wait_for_the_body(void **state) {
     key_ring ring = make_keys();
     test_server server = start_with(&ring, NULL, NULL);
@@ -529,6 +571,8 @@ static void a_server_that_would_be_open_does_not_start(void **state) {
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_key_gets_what_it_may),
     cmocka_unit_test(a_key_that_asks_too_often_is_told_when_to_come_back),
+    cmocka_unit_test(an_address_that_guesses_is_sent_away),
+    cmocka_unit_test(without_keys_an_address_may_have_a_rate),
     cmocka_unit_test(a_refusal_does_not_wait_for_the_body),
     cmocka_unit_test(keys_come_and_go_while_the_server_runs),
     cmocka_unit_test(no_secret_is_in_the_log),
