@@ -1,5 +1,5 @@
 #!/bin/sh
-# Static checks: format, folder rule, headers that compile alone, cppcheck.
+# Static checks: format, folder rule, headers that compile alone, cppcheck, data as its scripts write it.
 set -eu
 sh tests/tools/deps.sh cppcheck
 failed=0
@@ -32,9 +32,14 @@ unique_names() {
     [ -z "$repeated" ] || { echo "file names that occur twice: $repeated" >&2; return 1; }
 }
 
+generated_data() {
+    python3 data/generate.py --check && python3 data/retrieval/generate.py --check
+}
+
 run format sh tests/tools/format.sh --check
 run "folder rule" sh tests/tools/folder_rule.sh
 run "unique file names" unique_names
 run "headers compile alone" headers_alone
 run cppcheck static_analysis
+run "generated data" generated_data
 exit $failed
