@@ -249,7 +249,9 @@ static bool copy_turn(const turn *from, cp_conversation_turn *to) {
     if (!texts)
         return false;
     memcpy(texts, from->texts, n);
-    *to = (cp_conversation_turn){from->acuity, texts, texts + from->n_question + 1};
+    to->acuity = from->acuity;
+    to->question = texts;
+    to->answer = texts + from->n_question + 1;
     return true;
 }
 

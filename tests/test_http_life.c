@@ -135,6 +135,30 @@ static void probes_answer_while_the_model_generates(void **state) {
     stop(&server);
 }
 
+/* No answer came, so it is no turn; but what the rules found in it holds in its conversation. */
+static void flags_of_a_client_that_leaves_stay(void **state) {
+    static const char asked[] = "{\"patient_mrn\":\"MRN-002\",\"query\":\"I have chest pain\","
+                                "\"session_id\":\"a\"}",
+                      later[] = "{\"patient_mrn\":\"MRN-002\",\"query\":\"thanks\","
+                                "\"session_id\":\"a\",\"deadline_ms\":1}";
+    test_server server = start_endless(NULL);
+    (void)state;
+    int fd = test_connect(&server);
+    assert_true(test_send_text(fd, test_triage_bytes(asked)));
+    test_server_await_metric(&server, "carepath_requests_running", 1);
+    test_disconnect(fd);
+    test_server_await_metric(&server, "carepath_requests_running", 0);
+    test_reply reply = test_triage(&server, later);
+    assert_int_equal(reply.status, 200);
+    const cJSON *flag = cJSON_GetArrayItem(cp_json_member(reply.json, "red_flags"), 0);
+    assert_string_equal(cp_json_member(flag, "id")->valuestring, "chest-pain-adult");
+    assert_true(cJSON_IsTrue(cp_json_member(flag, "from_earlier_turn")));
+    const cJSON *conversation = cp_json_member(reply.json, "conversation");
+    assert_int_equal(cp_json_member(conversation, "earlier_turns")->valueint, 0);
+    test_reply_free(&reply);
+    stop(&server);
+}
+
 static void a_client_that_leaves_frees_its_work(void **state) {
     static const char gone[] =
         "carepath_http_requests_total{route=\"/triage\",method=\"POST\",status=\"499\"}";
@@ -475,6 +499,7 @@ static void no_word_of_patient_or_query_leaves_but_in_answers(void **state) {
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(probes_answer_while_the_model_generates),
     cmocka_unit_test(a_client_that_leaves_frees_its_work),
+    cmocka_unit_test(flags_of_a_client_that_leaves_stay),
     cmocka_unit_test(a_full_queue_refuses_at_once),
     cmocka_unit_test(a_deadline_ends_running_and_waiting_requests),
     cmocka_unit_test(a_prompt_that_does_not_fit_is_answered_by_the_rules),
