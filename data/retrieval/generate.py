@@ -23,9 +23,12 @@ DATA = HERE.parent
 LINKED = ["documents", "encounters", "claims", "chat_logs"]
 N_MISSPELLED = 60
 SAME_WORDS = 0.5  # from this share of a question's words on, it speaks as its document does
-STOP_WORDS = set("""a about after again all am an and any are as at be been before but by can could did do does down for from
-get give go had has have he her him his how i if in is it its just may me more must my no not now of on or out over she should
-so take than that the them then there they this to too up was we what when where which who why will with you your""".split())
+STOP_WORDS = set("""
+a about after again all am an and any are as at be been before but by can could did do does down for from get give
+go had has have he her him his how i if in is it its just may me more must my no not now of on or out over she
+should so take than that the them then there they this to too up was we what when where which who why will with you
+your
+""".split())
 
 
 def read_jsonl(path):
@@ -126,12 +129,12 @@ def add_visits(out):
         papers = [d["id"] for d in out.corpus.records["documents"] if d["encounter_id"] == e["id"]]
         month = datetime.date.fromisoformat(e["date"]).strftime("%B %Y")
         clinic = out.corpus.specialty[e["provider_id"]]
-        out.add(f"Q-VISIT-{key}", "visit", "nurse", f"What was decided when the patient came for {e['reason']}?", mrn,
-                {e["id"]: 2, **{i: 1 for i in papers}}, family=f"visit {key}")
+        out.add(f"Q-VISIT-{key}", "visit", "nurse", f"What was decided when the patient came for {e['reason']}?",
+                mrn, {e["id"]: 2, **{i: 1 for i in papers}}, family=f"visit {key}")
         claim = next(c for c in out.corpus.records["claims"] if c["encounter_id"] == e["id"])
         out.add(f"Q-BILL-{key}", "visit", "patient",
-                f"What diagnosis stands on the {clinic} bill of {month}: is it {claim['description'].split(',')[0]}?", mrn,
-                {claim["id"]: 2, e["id"]: 1}, family=f"visit {key}")
+                f"What diagnosis stands on the {clinic} bill of {month}: is it {claim['description'].split(',')[0]}?",
+                mrn, {claim["id"]: 2, e["id"]: 1}, family=f"visit {key}")
 
 
 def add_medicines(out):
@@ -140,11 +143,13 @@ def add_medicines(out):
         for medicine, (plain, spec) in questions.MEDICINES.items():
             if not any(m["name"].startswith(medicine) for m in patient["medications"]):
                 continue
-            own = {i: 1 for i, mrn in out.corpus.mrn.items() if mrn == patient["mrn"] and medicine in out.corpus.text[i]}
+            own = {i: 1 for i, mrn in out.corpus.mrn.items()
+                   if mrn == patient["mrn"] and medicine in out.corpus.text[i]}
             relevant = {**own, **out.corpus.grades(spec)}
             key = f"{medicine.replace(' ', '-')}-{patient['mrn']}"
-            asked = [("NAME", "nurse", f"What should the patient know about taking {medicine}, and which dangers are there?"),
-                     ("PLAIN", "patient", f"What do I have to be careful about with my {plain}?")]
+            asked = [
+                ("NAME", "nurse", f"What should the patient know about taking {medicine}, and which dangers are there?"),
+                ("PLAIN", "patient", f"What do I have to be careful about with my {plain}?")]
             for kind, who, question in asked:
                 out.add(f"Q-{kind}-{key}", "medicine", who, question, patient["mrn"], relevant, family=medicine)
 
@@ -167,7 +172,8 @@ def build(seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=20261121, help="of the misspellings (default %(default)s)")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "questions.jsonl", help="file (default: questions.jsonl here)")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE / "questions.jsonl",
+                        help="file (default: questions.jsonl here)")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file on disk differs")
     args = parser.parse_args()
     text = build(args.seed)
