@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_PROMPT_BYTES ((size_t)256 << 10)
+#define MAX_PROMPT_BYTES ((size_t)1 << 20) /* a turn of line ends alone grows threefold */
 #define MAX_RULES_BYTES  ((size_t)256 << 10)
 #define MAX_SAID_BYTES   ((size_t)1 << 20)
 #define MIB              ((size_t)1 << 20)
