@@ -403,6 +403,25 @@ static void every_look_into_a_record_is_recorded(void **state) {
     cp_strbuf_deinit(&log);
 }
 
+/* A store that is down: the attempt stands in the log, and that it failed. */
+static void an_import_that_fails_is_recorded_as_such(void **state) {
+    (void)state;
+    new_log();
+    test_server server = test_server_start(
+        (const char *const[]){file_env, SECRET_ENV, "PATIENT_STORE=http",
+                              "DB_API_BASE_URL=http://127.0.0.1:1", "STORE_TIMEOUT_MS=200", NULL});
+    test_server_await_ready(&server);
+    test_reply reply = ask_as(&server, TRACE_1, "POST", "/patients/$import", BUNDLE);
+    assert_reply(&reply, 503, "dependency");
+    test_reply_free(&reply);
+    reply = ask_as(&server, TRACE_2, "GET", "/patients/MRN-001", NULL); /* nothing was shown */
+    assert_reply(&reply, 503, "dependency");
+    test_reply_free(&reply);
+    assert_int_equal(test_server_stop(&server, SIGTERM), 0);
+    assert_int_equal(verify(), 2);
+    assert_access(TRACE_1, "/patients/$import", "import_failed", 2, NULL);
+}
+
 static void without_a_record_nothing_is_shown_or_stored(void **state) {
     (void)state;
     new_log();
@@ -502,6 +521,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(without_a_record_only_the_rules_answer),
     cmocka_unit_test(a_damaged_log_stops_the_start_with_one_line),
     cmocka_unit_test(every_look_into_a_record_is_recorded),
+    cmocka_unit_test(an_import_that_fails_is_recorded_as_such),
     cmocka_unit_test(without_a_record_nothing_is_shown_or_stored),
     cmocka_unit_test(a_stream_ends_when_its_record_is_there),
     cmocka_unit_test(a_stream_that_was_left_is_recorded),

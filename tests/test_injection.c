@@ -279,18 +279,32 @@ static cp_strbuf frame_of(const cp_strbuf *prompt) {
     return frame;
 }
 
-static cp_strbuf expected_frame(const cp_safety_finding *finding) {
+/* With one earlier turn that was answered with a 5, or without any. */
+static cp_strbuf expected_frame(const cp_safety_finding *finding, bool with_turn) {
     cp_strbuf frame;
     size_t n_flags = cp_safety_n_flags(finding);
     cp_strbuf_init(&frame, PROMPT_CAP);
     cp_strbuf_puts(&frame, "The patient's record:\n");
+    if (with_turn)
+        cp_strbuf_puts(&frame, "\nEarlier in this conversation, oldest first:\n"
+                               "The patient asked:\nThe level given was acuity 5. The answer:\n");
     if (n_flags > 0)
         cp_strbuf_puts(&frame, "\nThe clinic's safety rules have flagged:\n");
     for (size_t i = 0; i < n_flags; i++)
-        cp_strbuf_printf(&frame, "- %s (acuity %d)\n", finding->rules[i]->title,
-                         finding->rules[i]->acuity);
+        cp_strbuf_printf(&frame, "- %s (acuity %d)%s\n", finding->rules[i]->title,
+                         finding->rules[i]->acuity,
+                         finding->earlier[i] ? ", because of what was said earlier" : "");
     cp_strbuf_puts(&frame, "\nThe question:\n");
     return frame;
+}
+
+static void check_frame(const char *id, const cp_strbuf *prompt, const cp_safety_finding *finding,
+                        bool with_turn) {
+    cp_strbuf frame = frame_of(prompt), expected = expected_frame(finding, with_turn);
+    if (strcmp(frame.data, expected.data) != 0)
+        fail_msg("%s: outside of quotations stands\n%s", id, frame.data);
+    cp_strbuf_deinit(&frame);
+    cp_strbuf_deinit(&expected);
 }
 
 static void no_text_leaves_its_quotation(void **state) {
@@ -299,15 +313,80 @@ static void no_text_leaves_its_quotation(void **state) {
         cp_safety_finding finding;
         cp_patient_record record = record_with(NULL, f->items[i].field, f->items[i].text);
         cp_strbuf prompt = prompt_of(f, &record, f->items[i].query, &finding);
-        cp_strbuf frame = frame_of(&prompt), expected = expected_frame(&finding);
-        if (strcmp(frame.data, expected.data) != 0)
-            fail_msg("%s: outside of quotations stands\n%s", f->items[i].id, frame.data);
-        cp_strbuf_deinit(&frame);
-        cp_strbuf_deinit(&expected);
+        check_frame(f->items[i].id, &prompt, &finding, false);
         cp_strbuf_deinit(&prompt);
         cp_eval_record_deinit(&record);
     }
 }
+
+/* ---- earlier turns ----------------------------------------------------------------------------
+ */
+
+/* One token a byte. */
+static size_t count_bytes(void *user, cp_str text) {
+    (void)user;
+    return text.n;
+}
+
+/* The prompt of `query` behind a turn in which `text` was both asked and answered. */
+static cp_strbuf prompt_after(const fixture *f, const cp_patient_record *record, const char *text,
+                              const char *query, cp_safety_finding *finding) {
+    const cp_conversation earlier = {.turns = {{5, text, text}}, .n_turns = 1};
+    cp_triage_past past = {.conversation = &earlier,
+                           .most_turn_tokens = PROMPT_CAP,
+                           .most_tokens = PROMPT_CAP,
+                           .count_tokens = count_bytes};
+    cp_strbuf prompt;
+    cp_strbuf_init(&prompt, PROMPT_CAP);
+    assert_int_equal(
+        cp_triage_prepare(f->safety, record, &past, query, CP_EVAL_TODAY, finding, &prompt), CP_OK);
+    assert_int_equal(past.n_told, 1);
+    return prompt;
+}
+
+/* What was said and answered earlier is data like the rest. */
+static void an_earlier_turn_stays_in_its_quotation(void **state) {
+    const fixture *f = *state;
+    cp_patient_record record = record_with(NULL, NULL, NULL);
+    cp_safety_finding finding;
+    for (size_t t = 0; t < CP_COUNT_OF(f->templates); t++) {
+        const cp_chat_message plain[] = {{CP_ROLE_SYSTEM, cp_triage_instructions, NULL},
+                                         {CP_ROLE_USER, "cough", NULL}};
+        cp_ids usual = control_ids(f->templates[t], plain, CP_COUNT_OF(plain));
+        for (size_t i = 0; i < f->n; i++) {
+            cp_strbuf prompt = prompt_after(f, &record, f->items[i].text, QUIET, &finding);
+            const cp_chat_message messages[] = {plain[0], {CP_ROLE_USER, prompt.data, NULL}};
+            cp_ids ids = control_ids(f->templates[t], messages, CP_COUNT_OF(messages));
+            check_frame(f->items[i].id, &prompt, &finding, true);
+            if (ids.n != usual.n || memcmp(ids.ids, usual.ids, ids.n * sizeof *ids.ids) != 0)
+                fail_msg("%s: %zu control tokens, expected %zu", f->items[i].id, ids.n, usual.n);
+            cp_ids_deinit(&ids);
+            cp_strbuf_deinit(&prompt);
+        }
+        cp_ids_deinit(&usual);
+    }
+    cp_eval_record_deinit(&record);
+}
+
+static void no_earlier_turn_lowers_a_held_emergency(void **state) {
+    const fixture *f = *state;
+    for (size_t i = 0; i < f->held.n; i++) {
+        const cp_vignette *v = &f->held.items[i];
+        if (!cp_vignette_is_emergency(v))
+            continue;
+        for (size_t k = 0; k < f->n; k++) {
+            cp_safety_finding finding;
+            cp_strbuf prompt = prompt_after(f, &v->record, f->items[k].text, v->query, &finding);
+            cp_strbuf_deinit(&prompt);
+            int now = cp_safety_level_alone(f->safety, &finding);
+            if (now > v->least)
+                fail_msg("%s behind %s: level %d", v->id, f->items[k].id, now);
+        }
+    }
+}
+
+/* ---- the record's lines -----------------------------------------------------------------------
+ */
 
 /* The lines of the record are the summary's headings, each once and in its order, and items. */
 static void check_record_lines(const char *id, const char *prompt) {
@@ -627,6 +706,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(the_set_covers_every_channel, open_all, close_all),
     cmocka_unit_test_setup_teardown(no_text_becomes_a_control_token, open_all, close_all),
     cmocka_unit_test_setup_teardown(no_text_leaves_its_quotation, open_all, close_all),
+    cmocka_unit_test_setup_teardown(an_earlier_turn_stays_in_its_quotation, open_all, close_all),
+    cmocka_unit_test_setup_teardown(no_earlier_turn_lowers_a_held_emergency, open_all, close_all),
     cmocka_unit_test_setup_teardown(an_entry_of_the_record_stays_in_its_line, open_all, close_all),
     cmocka_unit_test_setup_teardown(nothing_unseen_is_in_a_prompt, open_all, close_all),
     cmocka_unit_test_setup_teardown(the_rules_find_what_stands_beside_an_injection, open_all,
