@@ -28,7 +28,8 @@ typedef struct part {
 } part;
 
 struct cp_read_probe {
-    char *buffer;
+    const char *buffer;
+    char *own; /* the same, or NULL where it is another's */
     size_t bytes, max_threads;
     part parts[CP_TEAM_MAX];
 };
@@ -97,32 +98,46 @@ static size_t choose_bytes(void) {
     return bytes < most ? bytes : most;
 }
 
+/* The bytes between two looks at the clock. */
+static size_t round_bytes(size_t max_threads) {
+    return max_threads * N_STREAMS * RUN_BYTES;
+}
+
+cp_status cp_read_probe_over(size_t max_threads, const char *bytes, size_t n, cp_read_probe **out,
+                             cp_error *err) {
+    *out = NULL;
+    if (n < round_bytes(max_threads))
+        return CP_OK;
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return cp_error_no_memory(err, "bandwidth probe");
+    **out = (cp_read_probe){.buffer = bytes, .bytes = n, .max_threads = max_threads};
+    return CP_OK;
+}
+
 cp_status cp_read_probe_create(size_t max_threads, size_t buffer_bytes, cp_read_probe **out,
                                cp_error *err) {
     *out = NULL;
-    cp_read_probe *probe = calloc(1, sizeof *probe);
-    if (!probe)
-        return cp_error_no_memory(err, "bandwidth probe");
-    size_t unit = max_threads * N_STREAMS * RUN_BYTES;
-    probe->bytes = (buffer_bytes ? buffer_bytes : choose_bytes()) / unit * unit;
-    probe->max_threads = max_threads;
-    if (probe->bytes == 0)
-        probe->bytes = unit;
-    probe->buffer = cp_pages_alloc(probe->bytes);
-    if (!probe->buffer) {
-        free(probe);
+    size_t unit = round_bytes(max_threads);
+    size_t bytes = (buffer_bytes ? buffer_bytes : choose_bytes()) / unit * unit;
+    bytes = bytes > 0 ? bytes : unit;
+    char *buffer = cp_pages_alloc(bytes);
+    if (!buffer)
         return cp_error_no_memory(err, "the bandwidth probe's buffer");
-    }
-    (void)madvise(probe->buffer, probe->bytes, MADV_HUGEPAGE); /* a wish */
-    memset(probe->buffer, 1, probe->bytes); /* untouched pages would all be the one zero page */
-    *out = probe;
-    return CP_OK;
+    (void)madvise(buffer, bytes, MADV_HUGEPAGE); /* a wish */
+    memset(buffer, 1, bytes); /* untouched pages would all be the one zero page */
+    cp_status status = cp_read_probe_over(max_threads, buffer, bytes, out, err);
+    if (status == CP_OK)
+        (*out)->own = buffer;
+    else
+        cp_pages_free(buffer, bytes);
+    return status;
 }
 
 void cp_read_probe_free(cp_read_probe *probe) {
     if (!probe)
         return;
-    cp_pages_free(probe->buffer, probe->bytes);
+    cp_pages_free(probe->own, probe->bytes);
     free(probe);
 }
 

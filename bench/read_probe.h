@@ -19,6 +19,10 @@ typedef struct cp_read_probe cp_read_probe;
  * CP_TEAM_MAX. */
 cp_status cp_read_probe_create(size_t max_threads, size_t buffer_bytes, cp_read_probe **out,
                                cp_error *err) CP_MUST_CHECK;
+/* Over n bytes that are there already and outlive the probe, a mapped file's for one; NULL in *out
+ * when they are less than the streams take between two looks at the clock. */
+cp_status cp_read_probe_over(size_t max_threads, const char *bytes, size_t n, cp_read_probe **out,
+                             cp_error *err) CP_MUST_CHECK;
 void cp_read_probe_free(cp_read_probe *probe);
 size_t cp_read_probe_bytes(const cp_read_probe *probe);
 

@@ -1,6 +1,7 @@
 #include "bench/speed.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "bench/cold_start.h"
 #include "bench/rates.h"
@@ -30,7 +31,8 @@ typedef struct bench {
     const char *dir;
     const cp_speed_plan *plan;
     cp_speed_result *out;
-    cp_read_probe *probe;
+    cp_read_probe *probe, *file_probe; /* file_probe NULL: too small a file, or several */
+    cp_mapping file;
     probe_log log;
     cp_engine *engine;
     cp_session *sessions[CP_SPEED_MAX_BATCH];
@@ -103,13 +105,25 @@ cp_status cp_speed_start(const char *dir, const cp_speed_plan *plan, cp_speed_re
 
 /* ---- the parts of a measurement -------------------------------------------------------------- */
 
-static cp_status probe_once(bench *b, double *gb_s, cp_error *err) {
-    cp_status status = cp_read_probe_window(b->probe, b->plan->n_threads, PROBE_S, gb_s, err);
+/* Rates of plain reads: of the probe's buffer, and of the weights where they lie, which the cache
+ * or the kernel's reclaiming may make faster or slower than a buffer. */
+typedef struct plain_rates {
+    double memory, file;
+} plain_rates;
+
+/* Adds a probe of both to the sums. */
+static cp_status probe_once(bench *b, plain_rates *sums, cp_error *err) {
+    double memory, file = 0;
+    cp_status status = cp_read_probe_window(b->probe, b->plan->n_threads, PROBE_S, &memory, err);
+    if (status == CP_OK && b->file_probe)
+        status = cp_read_probe_window(b->file_probe, b->plan->n_threads, PROBE_S, &file, err);
     if (status != CP_OK)
         return status;
     if (!cp_grow((void **)&b->log.values, &b->log.cap, b->log.n + 1, sizeof *b->log.values))
         return cp_error_no_memory(err, "measurements");
-    b->log.values[b->log.n++] = *gb_s;
+    b->log.values[b->log.n++] = memory;
+    sums->memory += memory;
+    sums->file += file;
     return CP_OK;
 }
 
@@ -192,31 +206,31 @@ static cp_status decode_steps(bench *b, size_t batch, size_t n, size_t *next_id,
     return status;
 }
 
-/* One timed run in slices, with a probe before each and after the last. */
-static cp_status decode_run(bench *b, size_t depth, size_t batch, double *seconds, double *gb_s,
-                            cp_error *err) {
+/* One timed run in slices, with a probe before each and after the last; *gb_s is their mean. */
+static cp_status decode_run(bench *b, size_t depth, size_t batch, double *seconds,
+                            plain_rates *gb_s, cp_error *err) {
     size_t gen = b->plan->gen, slices = gen < SLICES ? gen : SLICES, next_id = 0;
-    double probed, sum = 0;
+    *gb_s = (plain_rates){0};
     for (size_t i = 0; i < batch; i++)
         cp_session_rewind(b->sessions[i], depth);
     *seconds = 0;
-    cp_status status = probe_once(b, &probed, err);
-    sum += probed;
+    cp_status status = probe_once(b, gb_s, err);
     for (size_t s = 0; s < slices && status == CP_OK; s++) {
         uint64_t start = cp_clock_ns();
         status = decode_steps(b, batch, gen * (s + 1) / slices - gen * s / slices, &next_id, err);
         *seconds += seconds_since(start);
         if (status == CP_OK)
-            status = probe_once(b, &probed, err);
-        sum += probed;
+            status = probe_once(b, gb_s, err);
     }
-    *gb_s = sum / (double)(slices + 1);
+    gb_s->memory /= (double)(slices + 1);
+    gb_s->file /= (double)(slices + 1);
     return status;
 }
 
 static cp_status measure_decode(bench *b, cp_decode_row *row, cp_error *err) {
     size_t gen = b->plan->gen, repeat = b->plan->repeat, next_id = 0;
-    double rates[CP_SPEED_MAX_REPEAT], reads[CP_SPEED_MAX_REPEAT], shares[CP_SPEED_MAX_REPEAT];
+    double rates[CP_SPEED_MAX_REPEAT], reads[CP_SPEED_MAX_REPEAT], shares[CP_SPEED_MAX_REPEAT],
+        plain[CP_SPEED_MAX_REPEAT];
     row->bytes_per_token = cp_traffic_bytes(&b->traffic, row->depth, gen, row->batch);
     row->physical_bytes_per_token =
         cp_traffic_physical_bytes(&b->traffic, row->depth, gen, row->batch);
@@ -226,15 +240,19 @@ static cp_status measure_decode(bench *b, cp_decode_row *row, cp_error *err) {
     cp_status status = decode_steps(b, row->batch, gen < WARM_UP ? gen : WARM_UP, &next_id, err);
     for (size_t i = 0; i < repeat && status == CP_OK; i++) {
         double seconds;
-        status = decode_run(b, row->depth, row->batch, &seconds, &reads[i], err);
+        plain_rates gb_s;
+        status = decode_run(b, row->depth, row->batch, &seconds, &gb_s, err);
         rates[i] = (double)(row->batch * gen) / seconds;
-        shares[i] = rates[i] * row->bytes_per_token / (reads[i] * 1e9);
+        reads[i] = gb_s.memory;
+        shares[i] = rates[i] * row->bytes_per_token / (gb_s.memory * 1e9);
+        plain[i] = gb_s.file > 0 ? rates[i] * row->bytes_per_token / (gb_s.file * 1e9) : 0;
     }
     if (status != CP_OK)
         return status;
     row->tok_s = cp_stats_spread(rates, repeat);
     row->read_gb_s = cp_stats_spread(reads, repeat).median;
     row->share_of_bandwidth = cp_stats_spread(shares, repeat).median;
+    row->share_of_plain_read = cp_stats_spread(plain, repeat).median;
     return CP_OK;
 }
 
@@ -294,6 +312,20 @@ static cp_status measure_all_decodes(bench *b, size_t max_tokens, cp_error *err)
 
 /* ---- one model ------------------------------------------------------------------------------- */
 
+/* A second mapping of the pages that the engine reads. A checkpoint in several files has none. */
+static cp_status probe_file(bench *b, cp_error *err) {
+    char path[CP_PATH_CAP];
+    cp_status status = cp_path_join(b->dir, "model.safetensors", path, sizeof path, err);
+    if (status != CP_OK)
+        return status;
+    if (!cp_file_exists(path))
+        return CP_OK;
+    status = cp_file_map(path, &b->file, err);
+    return status == CP_OK ? cp_read_probe_over(b->plan->n_threads, (const char *)b->file.data,
+                                                b->file.n_bytes, &b->file_probe, err)
+                           : status;
+}
+
 static cp_status open_engine(bench *b, cp_error *err) {
     const cp_engine_options options = {.n_threads = b->plan->n_threads, .kv = b->plan->kv};
     cp_speed_result *out = b->out;
@@ -309,6 +341,8 @@ static cp_status open_engine(bench *b, cp_error *err) {
                               &out->session_bytes, err);
     if (status == CP_OK)
         status = cp_traffic_measure(b->dir, b->engine, &b->traffic, err);
+    if (status == CP_OK)
+        status = probe_file(b, err);
     return status;
 }
 
@@ -343,6 +377,8 @@ cp_status cp_speed_measure(const char *dir, const cp_speed_plan *plan, cp_read_p
     for (size_t i = 0; i < b.n_sessions; i++)
         cp_session_free(b.sessions[i]);
     cp_engine_close(b.engine);
+    cp_read_probe_free(b.file_probe);
+    cp_file_unmap(&b.file);
     free(b.log.values);
     free(b.ids);
     return status;

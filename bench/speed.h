@@ -46,6 +46,8 @@ typedef struct cp_decode_row {
     double physical_bytes_per_token; /* the pages in which these lie */
     double read_gb_s;                /* probed beside it: median */
     double share_of_bandwidth;       /* median of the runs' shares */
+    double share_of_plain_read;      /* the same of the rate at which the model's own file is read
+                                        in plain streams; 0: too small a file */
     size_t missing_bytes;            /* memory that was lacking: not measured then; else 0 */
 } cp_decode_row;
 

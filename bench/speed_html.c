@@ -210,9 +210,17 @@ static void table_prefill(const cp_speed_report *r, cp_strbuf *out) {
 }
 
 static void table_decode(const cp_speed_report *r, cp_strbuf *out) {
-    static const char *const heads[] = {
-        "decode", "depth",    "batch",       "tokens/s",       "min",
-        "max",    "MB/token", "MB in pages", "bandwidth GB/s", "share"};
+    static const char *const heads[] = {"decode",
+                                        "depth",
+                                        "batch",
+                                        "tokens/s",
+                                        "min",
+                                        "max",
+                                        "MB/token",
+                                        "MB in pages",
+                                        "bandwidth GB/s",
+                                        "share",
+                                        "of a plain read of the file"};
     cp_page_open_table(out, "Decode, all numbers", heads, CP_COUNT_OF(heads));
     for (size_t i = 0; i < r->n; i++)
         for (size_t k = 0; k < r->models[i].n_decode; k++) {
@@ -221,14 +229,18 @@ static void table_decode(const cp_speed_report *r, cp_strbuf *out) {
             cp_strbuf_printf(out, "<td>%zu</td><td>%zu</td>", row->depth, row->batch);
             if (row->missing_bytes) {
                 cp_strbuf_printf(out,
-                                 "<td colspan=\"7\">not measured: %.0f MiB lacking</td></tr>\n",
+                                 "<td colspan=\"8\">not measured: %.0f MiB lacking</td></tr>\n",
                                  mib(row->missing_bytes));
                 continue;
             }
             put_spread_cells(out, &row->tok_s);
-            cp_strbuf_printf(out, "<td>%.1f</td><td>%.1f</td><td>%.1f</td><td>%.1f%%</td></tr>\n",
+            cp_strbuf_printf(out, "<td>%.1f</td><td>%.1f</td><td>%.1f</td><td>%.1f%%</td>",
                              row->bytes_per_token / 1e6, row->physical_bytes_per_token / 1e6,
                              row->read_gb_s, 100 * row->share_of_bandwidth);
+            if (row->share_of_plain_read > 0)
+                cp_strbuf_printf(out, "<td>%.1f%%</td></tr>\n", 100 * row->share_of_plain_read);
+            else
+                cp_strbuf_puts(out, "<td></td></tr>\n");
         }
     cp_page_close_table(out);
 }

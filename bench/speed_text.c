@@ -41,6 +41,7 @@ static void put_decode(cp_json_writer *w, const cp_speed_result *m) {
         cp_json_member_number(w, "physical_bytes_per_token", row->physical_bytes_per_token, 12);
         cp_json_member_number(w, "read_gb_s", row->read_gb_s, DIGITS);
         cp_json_member_number(w, "share_of_bandwidth", row->share_of_bandwidth, DIGITS);
+        cp_json_member_number(w, "share_of_plain_read", row->share_of_plain_read, DIGITS);
         cp_json_close_object(w);
     }
     cp_json_close_array(w);
@@ -137,7 +138,11 @@ static void put_rows(cp_strbuf *out, const cp_speed_result *m) {
         cp_strbuf_printf(out, "  %-28s %9.1f  %8.1f to %-8.1f %9.1f %9.1f  ", what, d->tok_s.median,
                          d->tok_s.min, d->tok_s.max, d->bytes_per_token / 1e6,
                          d->physical_bytes_per_token / 1e6);
-        cp_strbuf_printf(out, "%3.0f%% of %.1f GB/s\n", 100 * d->share_of_bandwidth, d->read_gb_s);
+        cp_strbuf_printf(out, "%3.0f%% of %.1f GB/s", 100 * d->share_of_bandwidth, d->read_gb_s);
+        if (d->share_of_plain_read > 0)
+            cp_strbuf_printf(out, ", %.0f%% of a plain read of the file",
+                             100 * d->share_of_plain_read);
+        cp_strbuf_putc(out, '\n');
     }
 }
 

@@ -65,6 +65,7 @@ static const form_field decode_fields[] = {
     {"physical_bytes_per_token", cJSON_Number, 4096, HUGE},
     {"read_gb_s", cJSON_Number, TINY, HUGE},
     {"share_of_bandwidth", cJSON_Number, TINY, HUGE},
+    {"share_of_plain_read", cJSON_Number, 0, HUGE}, /* 0: the model is too small */
 };
 
 static void check_range(const cJSON *row) {
