@@ -1,22 +1,23 @@
 #include "base/error.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Keeps a message to one printable line and never ends it inside a UTF-8 sequence. */
-static void tidy(char *text, size_t cap) {
+/* Keeps a message to one printable line of UTF-8: hostile names and excerpts hold anything, and
+ * both they and the buffer's end cut sequences in the middle. */
+static void tidy(char *text) {
     size_t n = strlen(text);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            text[i] = '?';
-    if (n + 1 < cap)
-        return;
-    size_t start = n; /* the buffer is full: the last sequence may be cut */
-    while (start > 0 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
-        start--;
-    if (start > 0 && ((unsigned char)text[start - 1] & 0xc0) == 0xc0)
-        text[start - 1] = '\0';
+    for (size_t i = 0; i < n;) {
+        cp_utf8_step step = cp_utf8_decode(text + i, n - i);
+        if (step.cut)
+            text[n = i] = '\0';
+        else if (!step.valid || step.code_point < 0x20 || step.code_point == 0x7f)
+            memset(text + i, '?', step.n_bytes);
+        i += step.n_bytes;
+    }
 }
 
 cp_status cp_error_set(cp_error *err, cp_status status, const char *fmt, ...) {
@@ -27,7 +28,7 @@ cp_status cp_error_set(cp_error *err, cp_status status, const char *fmt, ...) {
     vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
     err->status = status;
-    tidy(err->message, sizeof err->message);
+    tidy(err->message);
     return status;
 }
 
@@ -44,7 +45,7 @@ cp_status cp_error_prefix(cp_error *err, const char *fmt, ...) {
     int room = (int)sizeof joined - used - 1; /* what does not fit is cut, and tidied below */
     snprintf(joined + used, (size_t)room + 1, ": %.*s", room > 2 ? room - 2 : 0, err->message);
     memcpy(err->message, joined, sizeof joined);
-    tidy(err->message, sizeof err->message);
+    tidy(err->message);
     return err->status;
 }
 
