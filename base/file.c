@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include "base/file_guard.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ static cp_status open_regular(const char *path, int *fd, size_t *n_bytes, cp_err
 }
 
 cp_status cp_file_map(const char *path, cp_mapping *out, cp_error *err) {
-    *out = (cp_mapping){NULL, 0};
+    *out = (cp_mapping){.data = NULL};
     int fd;
     size_t n_bytes;
     cp_status status = open_regular(path, &fd, &n_bytes, err);
@@ -46,7 +47,11 @@ cp_status cp_file_map(const char *path, cp_mapping *out, cp_error *err) {
         if (data == MAP_FAILED)
             status = os_error(err, path, "map");
         else
-            *out = (cp_mapping){data, n_bytes};
+            *out = (cp_mapping){data, n_bytes, cp_file_guard_add(data, n_bytes)};
+    }
+    if (out->data && out->guard == 0) {
+        cp_file_unmap(out);
+        status = cp_error_set(err, CP_ERR_LIMIT, "%s: too many files are mapped", path);
     }
     if (out->data)
         /* A wish for large pages, which weights are read faster through (docs/performance.md). */
@@ -56,9 +61,22 @@ cp_status cp_file_map(const char *path, cp_mapping *out, cp_error *err) {
 }
 
 void cp_file_unmap(cp_mapping *mapping) {
+    cp_file_guard_remove(mapping->guard);
     if (mapping->data)
         munmap((void *)mapping->data, mapping->n_bytes);
-    *mapping = (cp_mapping){NULL, 0};
+    *mapping = (cp_mapping){.data = NULL};
+}
+
+cp_status cp_file_check_whole(const cp_mapping *mapping, const char *path, cp_status status,
+                              cp_error *err) {
+    if (cp_file_guard_is_cut(mapping->guard))
+        return cp_error_set(err, CP_ERR_IO, "%s: was cut while it was read", path);
+    return status;
+}
+
+void cp_file_trust(cp_mapping *mapping) {
+    cp_file_guard_remove(mapping->guard);
+    mapping->guard = 0;
 }
 
 cp_status cp_file_read(const char *path, size_t max_bytes, cp_strbuf *out, cp_error *err) {

@@ -1,8 +1,9 @@
 /* Files: read whole (small ones, with a maximum), mapped read-only (weights), lines of a stream.
  *
- * A mapped file is private and read-only. A file that shrinks while it is mapped would raise SIGBUS
- * on access; its size is fixed at open, so model folders must be replaced by renaming, never
- * truncated. */
+ * A mapped file is private and read-only. Where somebody cuts it meanwhile, what is lost reads as
+ * zeros: who maps a file asks cp_file_check_whole before it believes what it read. Once it is
+ * trusted (weights that are computed with) a cut ends the process with SIGBUS, rather than answers
+ * made from zeros: model folders must be replaced by renaming, never truncated. */
 #ifndef CP_BASE_FILE_H
 #define CP_BASE_FILE_H
 
@@ -13,11 +14,17 @@
 typedef struct cp_mapping {
     const unsigned char *data; /* NULL when the file is empty */
     size_t n_bytes;
+    unsigned guard; /* file_guard's number; 0: trusted */
 } cp_mapping;
 
 /* Maps a regular file; the mapping is released with cp_file_unmap. Errors name the path. */
 cp_status cp_file_map(const char *path, cp_mapping *out, cp_error *err) CP_MUST_CHECK;
 void cp_file_unmap(cp_mapping *mapping);
+/* `status`, which reading it gave; but CP_ERR_IO when the file was cut since it was mapped and what
+ * it lost was read, whatever else seemed wrong. */
+cp_status cp_file_check_whole(const cp_mapping *mapping, const char *path, cp_status status,
+                              cp_error *err) CP_MUST_CHECK;
+void cp_file_trust(cp_mapping *mapping);
 
 /* The whole file, at most max_bytes, into `out` (initialised by the callee, deinit by the caller,
  * also after failure). CP_ERR_NOT_FOUND when there is no such file. */

@@ -54,7 +54,6 @@ static cp_status read_rows(const cp_source *source, size_t tensor, size_t first,
     const cp_tensor *t = f->tensors[tensor];
     size_t cols = source->tensors[tensor].cols, values = n * cols;
     const unsigned char *from = t->data + first * cols * cp_dtype_bytes(t->dtype);
-    (void)err;
     assert(first + n <= source->tensors[tensor].rows);
     if (t->dtype == CP_BF16)
         widen_bf16(from, values, out);
@@ -62,7 +61,7 @@ static cp_status read_rows(const cp_source *source, size_t tensor, size_t first,
         widen_f16(from, values, out);
     else
         memcpy(out, from, values * sizeof *out);
-    return CP_OK;
+    return cp_checkpoint_check_whole(&f->checkpoint, CP_OK, err);
 }
 
 /* Drops whole pages of ours; the page cache keeps them. */

@@ -357,6 +357,7 @@ cp_status cp_gguf_open(const char *path, cp_gguf *out, cp_error *err) {
         return status;
     out->path = cp_copy_bytes(path, strlen(path));
     status = out->path ? read_file(out, err) : cp_error_no_memory(err, path);
+    status = cp_file_check_whole(&out->mapping, path, status, err);
     if (status != CP_OK)
         cp_gguf_close(out);
     return status;

@@ -68,17 +68,18 @@ static cp_status read_rows(const cp_source *source, size_t tensor, size_t first,
     const cp_gguf_tensor *t = m->tensors[tensor];
     const cp_source_tensor *want = &source->tensors[tensor];
     bool paired = m->family->paired_rows && (want->kind == CP_KIND_Q || want->kind == CP_KIND_K);
+    cp_status status = CP_OK;
     assert(first + n <= want->rows);
-    for (size_t i = 0; i < n; i++, out += want->cols) {
+    for (size_t i = 0; i < n && status == CP_OK; i++, out += want->cols) {
         size_t row = paired ? paired_row(first + i, source->config.head_dim) : first + i;
         cp_gguf_widen(t->type, t->data + row * row_bytes(t, want), want->cols, out);
         for (size_t k = 0; k < want->cols; k++)
             if (!isfinite(out[k]))
-                return cp_error_set(err, CP_ERR_FORMAT,
-                                    "%s: tensor %.*s: value %zu of row %zu is not finite",
-                                    source->label, (int)t->name.n, t->name.data, k, row);
+                status = cp_error_set(err, CP_ERR_FORMAT,
+                                      "%s: tensor %.*s: value %zu of row %zu is not finite",
+                                      source->label, (int)t->name.n, t->name.data, k, row);
     }
-    return CP_OK;
+    return cp_file_check_whole(&m->file.mapping, source->label, status, err);
 }
 
 /* Drops whole pages of ours; the page cache keeps them, and what is still wanted comes back. */
@@ -96,9 +97,9 @@ static void release(const cp_source *source, size_t tensor, size_t first, size_t
 static cp_status write_files(const cp_source *source, const char *dir, cp_error *err) {
     const model *m = source->self;
     cp_status status = cp_gguf_vocab_write(&m->vocab, dir, err);
-    return status == CP_OK
-               ? cp_gguf_config_write(m->family, &source->config, m->vocab.bos, dir, err)
-               : status;
+    if (status == CP_OK)
+        status = cp_gguf_config_write(m->family, &source->config, m->vocab.bos, dir, err);
+    return cp_file_check_whole(&m->file.mapping, source->label, status, err);
 }
 
 static void close_model(void *self) {
@@ -189,6 +190,7 @@ cp_status cp_source_open_gguf(const char *path, cp_source *out, cp_error *err) {
     out->ops = &ops;
     out->self = m;
     cp_status status = open_model(path, m, out, err);
+    status = cp_file_check_whole(&m->file.mapping, path, status, err);
     if (status != CP_OK)
         cp_source_close(out);
     return status;

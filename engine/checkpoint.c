@@ -179,6 +179,17 @@ const cp_tensor *cp_checkpoint_find(const cp_checkpoint *c, const char *name, co
     return NULL;
 }
 
+cp_status cp_checkpoint_check_whole(const cp_checkpoint *c, cp_status status, cp_error *err) {
+    for (size_t i = 0; i < c->n; i++)
+        status = cp_file_check_whole(&c->files[i].mapping, c->files[i].path, status, err);
+    return status;
+}
+
+void cp_checkpoint_trust(cp_checkpoint *c) {
+    for (size_t i = 0; i < c->n; i++)
+        cp_file_trust(&c->files[i].mapping);
+}
+
 size_t cp_checkpoint_bytes(const cp_checkpoint *c) {
     size_t bytes = 0;
     for (size_t i = 0; i < c->n; i++)

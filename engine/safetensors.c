@@ -208,7 +208,8 @@ static int by_name(const void *a, const void *b) {
 /* The tensors must tile the data: each begins where the one before ends. */
 static cp_status check_tiling(cp_safetensors *file, size_t data_bytes, cp_error *err) {
     size_t end = 0;
-    qsort(file->tensors, file->n, sizeof *file->tensors, by_place);
+    if (file->n > 0)
+        qsort(file->tensors, file->n, sizeof *file->tensors, by_place);
     for (size_t i = 0; i < file->n; i++) {
         const cp_tensor *t = &file->tensors[i];
         if (t->begin != end)
@@ -225,7 +226,8 @@ static cp_status check_tiling(cp_safetensors *file, size_t data_bytes, cp_error 
 }
 
 static cp_status sort_names(cp_safetensors *file, cp_error *err) {
-    qsort(file->tensors, file->n, sizeof *file->tensors, by_name);
+    if (file->n > 0)
+        qsort(file->tensors, file->n, sizeof *file->tensors, by_name);
     for (size_t i = 1; i < file->n; i++)
         if (strcmp(file->tensors[i - 1].name, file->tensors[i].name) == 0)
             return cp_error_set(err, CP_ERR_FORMAT, "%s: tensor %.128s appears twice", file->path,
@@ -278,6 +280,7 @@ cp_status cp_safetensors_open(const char *path, cp_safetensors *out, cp_error *e
         status = check_tiling(out, data_bytes, err);
     if (status == CP_OK)
         status = sort_names(out, err);
+    status = cp_file_check_whole(&out->mapping, path, status, err);
     for (size_t i = 0; i < out->n; i++)
         out->tensors[i].data = data + out->tensors[i].begin;
 done:

@@ -156,15 +156,25 @@ cp_status cp_weights_open(const char *dir, const cp_model_config *config, cp_wei
     cp_status status = cp_checkpoint_open(dir, &out->checkpoint, err);
     if (status != CP_OK)
         return status;
-    /* At most 2^10 layers of 2^18 + 2^11 floats: the products fit. */
-    size_t n_norms =
-        config->hidden_size + config->n_layers * 2 * (config->hidden_size + config->head_dim);
+    /* At most 2^10 layers of 2^18 + 2^11 floats: the products fit. The vectors are in the files,
+     * two bytes a value or more: a config must not make us hold more than that. */
+    size_t n_layer = 2 * (config->hidden_size + (config->qk_norm ? config->head_dim : 0));
+    size_t n_norms = config->hidden_size + config->n_layers * n_layer;
+    if (n_norms > cp_checkpoint_bytes(&out->checkpoint) / sizeof(uint16_t)) {
+        cp_checkpoint_close(&out->checkpoint);
+        return cp_error_set(err, CP_ERR_FORMAT,
+                            "%s: config.json wants %zu layers of hidden_size %zu, for which the "
+                            "weights are too few",
+                            dir, config->n_layers, config->hidden_size);
+    }
     out->layers = calloc(config->n_layers, sizeof *out->layers);
     out->norms = cp_alloc_aligned(n_norms, sizeof(float));
     if (!out->layers || !out->norms)
         status = cp_error_no_memory(err, "weights");
     else
         status = load_all(out, config, dir, err);
+    status = cp_checkpoint_check_whole(&out->checkpoint, status, err);
+    cp_checkpoint_trust(&out->checkpoint);
     if (status != CP_OK)
         cp_weights_close(out);
     return status;

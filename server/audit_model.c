@@ -50,6 +50,7 @@ static cp_status read_whole(const char *path, const char *name, cp_strbuf *list,
         return status;
     status = cp_audit_sha256((cp_str){(const char *)file.data, file.n_bytes}, hash, err);
     cp_strbuf_printf(list, "%s %zu %s\n", name, file.n_bytes, hash);
+    status = cp_file_check_whole(&file, path, status, err);
     cp_file_unmap(&file);
     return status;
 }

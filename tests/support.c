@@ -217,6 +217,38 @@ test_run test_run_program(const char *const *argv, const char *const *env, const
     return run;
 }
 
+static long status_kib(const char *key) {
+    char line[256];
+    long kib = 0;
+    FILE *in = fopen("/proc/self/status", "r");
+    while (in && fgets(line, sizeof line, in))
+        if (strncmp(line, key, strlen(key)) == 0)
+            kib = strtol(line + strlen(key), NULL, 10);
+    if (in)
+        fclose(in);
+    return kib;
+}
+
+static long peak_from_kib; /* 0: cannot be told */
+
+void test_peak_begin(void) {
+    FILE *out = fopen("/proc/self/clear_refs", "w"); /* 5: the peak is what is held now */
+    bool done = out && fputs("5", out) >= 0;
+    if (out)
+        done &= fclose(out) == 0;
+    peak_from_kib = done ? status_kib("VmRSS:") : 0;
+}
+
+void test_peak_within(long mib) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    (void)mib;
+#else
+    long more = status_kib("VmHWM:") - peak_from_kib;
+    if (peak_from_kib && more > mib * 1024)
+        fail_msg("%ld KiB more memory, at most %ld MiB", more, mib);
+#endif
+}
+
 void test_run_free(test_run *run) {
     cp_strbuf_deinit(&run->out);
     cp_strbuf_deinit(&run->err);

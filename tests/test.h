@@ -82,6 +82,11 @@ const char *test_quantized(const char *source, const char *level);
 void test_append_times(cp_strbuf *out, const char *text, size_t n);
 void test_run_free(test_run *run);
 
+/* Memory that this process comes to hold: since test_peak_begin at most `mib` more than then. Says
+ * nothing with sanitizers, or where the system does not tell. */
+void test_peak_begin(void);
+void test_peak_within(long mib);
+
 /* A deterministic generator for property tests: print the seed, draw from it. */
 uint64_t test_random(uint64_t *state);
 

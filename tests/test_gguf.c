@@ -8,7 +8,7 @@
 #include "convert/gguf_blocks.h"
 #include "convert/gguf_source.h"
 
-#define MUTANTS 1000
+#define MUTANTS 2000
 
 /* Opens these bytes as a model; on success writes its files and reads all rows. The buffer of a row
  * is exactly as long as it must be, so that ASan sees a write past it. */
@@ -388,6 +388,7 @@ static void mutants_never_crash(void **state) {
     print_message("seed %llu\n", (unsigned long long)seed);
     snprintf(path, sizeof path, "%s/mutant.gguf", dir);
     cp_strbuf good[2] = {gguf_image(false, NULL), gguf_image(true, NULL)};
+    test_peak_begin();
     for (size_t i = 0; i < MUTANTS; i++) {
         cp_error err = {.message = ""};
         cp_strbuf image;
@@ -402,6 +403,7 @@ static void mutants_never_crash(void **state) {
     }
     print_message("%zu of %d mutants accepted, %.0f ms\n", n_accepted, MUTANTS,
                   cp_clock_ms_since(start));
+    test_peak_within(64);
     assert_true(n_accepted < MUTANTS); /* some damage is seen, or nothing was tested */
     cp_strbuf_deinit(&good[0]);
     cp_strbuf_deinit(&good[1]);

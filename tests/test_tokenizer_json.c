@@ -204,7 +204,8 @@ static void changed_bytes_never_crash(void **state) {
     uint64_t seed = 7;
     char *text = changed("{", "{", &n);
     const char *dir = test_tmp_dir(), *path = test_path(dir, "tokenizer.json");
-    for (int round = 0; round < 400; round++) {
+    test_peak_begin();
+    for (int round = 0; round < 2000; round++) {
         cp_tokenizer *tok;
         cp_error err;
         size_t at = test_random(&seed) % n;
@@ -219,6 +220,7 @@ static void changed_bytes_never_crash(void **state) {
         }
         text[at] = old;
     }
+    test_peak_within(64);
     free(text);
 }
 

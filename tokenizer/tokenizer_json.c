@@ -437,6 +437,7 @@ cp_status cp_tokenizer_json_load(cp_tokenizer *tok, const char *path, cp_error *
     cp_strbuf_deinit(&l.right);
     cp_strbuf_deinit(&l.left);
     cp_json_reader_deinit(&l.r);
+    status = cp_file_check_whole(&file, path, status, err);
     cp_file_unmap(&file);
     return status;
 }
