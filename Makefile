@@ -71,7 +71,7 @@ $(BUILD)/bench/rates_avx512.o: ISA_FLAGS := -mavx512f -mavx512vnni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps build run convert test eval bench bench-load test-arm64 check format clean loc
+.PHONY: help deps build run convert test eval bench bench-load test-arm64 fuzz check format clean loc
 
 help: ## list the targets
 	@echo "CarePath $(VERSION)"; \
@@ -104,6 +104,10 @@ eval: deps ## score the rules on the vignettes: build/eval/report.html, report.j
 
 test-arm64: ## cross-build for 64-bit ARM, test under qemu, compare with this machine
 	$(Q)sh tests/tools/arm64.sh $(filter lib%,$(DEB_PACKAGES))
+
+# With clang, which nothing else here needs: the script installs it.
+fuzz: deps ## fuzz what reads hostile input (TARGET=gguf for one, SECONDS=60 for each; docs/testing.md)
+	$(Q)sh tests/tools/fuzz.sh "$(TARGET)" "$(or $(SECONDS),60)" build/fuzz
 
 bench: deps ## compare the quantization levels: build/bench/report.html, .json (bench/RESULTS.md)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
