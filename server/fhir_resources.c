@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -350,6 +351,11 @@ cp_status cp_fhir_medication(const char *place, const cJSON *resource, const cJS
 
 /* ---- Observation, DiagnosticReport ------------------------------------------------------ */
 
+/* 1e999 is a number to JSON, and none that anybody measured. */
+static bool is_measured(const cJSON *number) {
+    return cJSON_IsNumber(number) && isfinite(number->valuedouble);
+}
+
 /* The value of an Observation or a component of one; nothing where it has none. */
 static void append_value(const cJSON *object, cp_strbuf *out) {
     const cJSON *quantity = cp_json_member(object, "valueQuantity");
@@ -360,10 +366,10 @@ static void append_value(const cJSON *object, cp_strbuf *out) {
         text = concept_text(cp_json_member(object, "valueCodeableConcept"));
     if (!text)
         text = cp_fhir_text(object, "valueDateTime");
-    if (cJSON_IsNumber(number))
+    if (is_measured(number))
         cp_strbuf_printf(out, "%s%.10g%s%s", comparator ? comparator : "", number->valuedouble,
                          unit ? " " : "", unit ? unit : "");
-    else if (cJSON_IsNumber(cp_json_member(object, "valueInteger")))
+    else if (is_measured(cp_json_member(object, "valueInteger")))
         cp_strbuf_printf(out, "%.0f", cp_json_member(object, "valueInteger")->valuedouble);
     else if (cJSON_IsBool(cp_json_member(object, "valueBoolean")))
         cp_strbuf_puts(out, cJSON_IsTrue(cp_json_member(object, "valueBoolean")) ? "yes" : "no");

@@ -51,6 +51,19 @@ static cp_status read_text(cp_str text, cp_fhir_import *out, cp_error *err) {
     return status;
 }
 
+/* The same for one resource whose text must not pass through a tree of cJSON. */
+static cp_status read_raw(const char *resource, cp_fhir_import *out, cp_error *err) {
+    cp_strbuf text;
+    cp_strbuf_init(&text, 1 << 16);
+    cp_strbuf_printf(&text,
+                     "{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[%s,"
+                     "{\"resource\":%s}]}",
+                     PATIENT, resource);
+    cp_status status = read_text(cp_strbuf_str(&text), out, err);
+    cp_strbuf_deinit(&text);
+    return status;
+}
+
 /* The one patient of a Bundle, as JSON that must equal `wanted`; returns what was left out. */
 static size_t assert_patient(const char *resources, const char *wanted) {
     cp_fhir_import import;
@@ -230,6 +243,21 @@ static void a_conclusion_becomes_a_document_that_stores_take(void **state) {
         .mrn = p->mrn, .patient = p->patient, .documents = p->documents};
     assert_cp_ok(cp_patient_change_check(&change, &err));
     assert_string_equal(cp_json_member(p->documents->child, "text")->valuestring, "No pneumonia.");
+    cp_fhir_import_deinit(&import);
+}
+
+/* No "inf mg/dL" in a record (found by fuzzing). */
+static void a_value_that_is_no_finite_number_is_left_out(void **state) {
+    (void)state;
+    cp_fhir_import import;
+    cp_error err;
+    assert_cp_ok(read_raw("{\"resourceType\":\"Observation\"," SUBJECT
+                          ",\"status\":\"final\",\"code\":{\"text\":\"Urate\"},"
+                          "\"effectiveDateTime\":\"2026-09-01\",\"valueQuantity\":{"
+                          "\"value\":1e999,\"unit\":\"mg/dL\"}}",
+                          &import, &err));
+    assert_int_equal(import.n_left_out, 1);
+    assert_int_equal(cJSON_GetArraySize(import.patients[0].lists[CP_FHIR_OBSERVATIONS]), 0);
     cp_fhir_import_deinit(&import);
 }
 
@@ -459,6 +487,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_list_of_nothing_current_is_empty_and_not_absent),
     TEST(pregnancy_is_what_was_said_last),
     TEST(a_conclusion_becomes_a_document_that_stores_take),
+    TEST(a_value_that_is_no_finite_number_is_left_out),
     TEST(the_summary_tells_what_was_imported),
     TEST(what_is_no_bundle_is_refused),
     TEST(record_numbers_that_are_none_are_refused),

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/json_reader.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,20 @@ static bool reads(const char *text, size_t n, bool refuse_nul) {
         status = cp_json_finish(&r, &err);
     cp_json_reader_deinit(&r);
     return fuzz_ok(status, &err);
+}
+
+/* A number like 1e999 is an infinity in the tree, and printed as null: who reads numbers checks
+ * them.
+ */
+static bool is_finite(const cJSON *tree) {
+    const cJSON *child;
+    if (cJSON_IsNumber(tree) && !isfinite(tree->valuedouble))
+        return false;
+    cJSON_ArrayForEach(child, tree) {
+        if (!is_finite(child))
+            return false;
+    }
+    return true;
 }
 
 /* What a tree is printed as is JSON and gives the same tree. */
@@ -39,7 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     fuzz_expect(any || !plain);
     if (fuzz_ok(cp_json_parse("text", text, n, &tree, &err), &err)) {
         fuzz_expect(plain); /* a tree is stricter: no key twice */
-        check_printed(tree);
+        if (is_finite(tree))
+            check_printed(tree);
     }
     cJSON_Delete(tree);
     return 0;
