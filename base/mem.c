@@ -64,6 +64,10 @@ void cp_pages_free(void *pages, size_t bytes) {
         munmap(pages, bytes);
 }
 
+void cp_pages_want_large(void *pages, size_t bytes) {
+    (void)madvise(pages, bytes, MADV_HUGEPAGE);
+}
+
 void cp_pages_clear(void *bytes, size_t n) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     char *begin = bytes, *end = begin + n;

@@ -45,6 +45,8 @@ char *cp_copy_bytes(const char *bytes, size_t n) CP_MUST_CHECK;
  * that were never touched cost nothing. Not in core dumps. NULL when there is no memory. */
 void *cp_pages_alloc(size_t bytes) CP_MUST_CHECK;
 void cp_pages_free(void *pages, size_t bytes);
+/* A wish for large pages, where many of them are read at random: up to 2 MiB more may be held. */
+void cp_pages_want_large(void *pages, size_t bytes);
 /* Zeroes a part of such pages; whole pages in it go back to the kernel. */
 void cp_pages_clear(void *bytes, size_t n);
 

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define MIB         ((size_t)1 << 20)
@@ -124,7 +123,7 @@ cp_status cp_read_probe_create(size_t max_threads, size_t buffer_bytes, cp_read_
     char *buffer = cp_pages_alloc(bytes);
     if (!buffer)
         return cp_error_no_memory(err, "the bandwidth probe's buffer");
-    (void)madvise(buffer, bytes, MADV_HUGEPAGE); /* a wish */
+    cp_pages_want_large(buffer, bytes);
     memset(buffer, 1, bytes); /* untouched pages would all be the one zero page */
     cp_status status = cp_read_probe_over(max_threads, buffer, bytes, out, err);
     if (status == CP_OK)

@@ -122,6 +122,23 @@ typedef struct head_view {
     size_t layer, head;
 } head_view;
 
+/* Asks for n bytes that are wanted soon: keys and values of a head lie in small pieces, too short
+ * for the processor to see by itself where it goes on. */
+static void ask_for(const unsigned char *at, size_t n) {
+    for (size_t i = 0; i < n; i += CP_CACHE_LINE)
+        __builtin_prefetch(at + i);
+}
+
+/* Keys of block `b` of n positions' blocks; behind the last, the first block's values. */
+static void ask_for_keys(const head_view *v, size_t b, size_t n) {
+    bool is_key = b * CP_KV_BLOCK < n;
+    unsigned char *block = v->blocks[is_key ? b : 0];
+    if (is_key)
+        ask_for(keys_of(v->l, block, v->layer, v->head), v->l->key_bytes);
+    else
+        ask_for(values_of(v->l, block, v->layer, v->head), v->l->value_bytes);
+}
+
 static void quantize_queries(const head_view *v, const float *q, size_t n_queries,
                              const cp_attention_scratch *s) {
     size_t supers = cp_quant_supers(v->l->head_dim);
@@ -142,6 +159,7 @@ static void score(const head_view *v, size_t n, const float *q, size_t n_queries
         quantize_queries(v, q, n_queries, s);
     for (size_t p = 0; p < n; p += CP_KV_BLOCK) {
         size_t m = n - p < CP_KV_BLOCK ? n - p : CP_KV_BLOCK;
+        ask_for_keys(v, p / CP_KV_BLOCK + 1, n);
         const void *keys = keys_of(v->l, v->blocks[p / CP_KV_BLOCK], v->layer, v->head);
         float *to = s->scores + p;
         if (v->l->kind == CP_KV_F32)
@@ -162,6 +180,9 @@ static void mix_values(const head_view *v, size_t from, size_t to, const float *
         bool go_on = from > 0;
         n = to - from < CP_KV_BLOCK - slot ? to - from : CP_KV_BLOCK - slot;
         unsigned char *values = values_of(v->l, v->blocks[from / CP_KV_BLOCK], v->layer, v->head);
+        if (from + n < to)
+            ask_for(values_of(v->l, v->blocks[(from + n) / CP_KV_BLOCK], v->layer, v->head),
+                    v->l->value_bytes);
         if (v->l->kind == CP_KV_F32)
             v->mix->f32(values + slot * width * 4, n, width, weights + from, stride, n_queries,
                         go_on, out);

@@ -69,6 +69,7 @@ cp_status cp_kv_pool_create(size_t block_bytes, size_t n_blocks, cp_kv_pool **ou
         cp_kv_pool_free(p);
         return cp_error_no_memory(err, "KV cache");
     }
+    cp_pages_want_large(p->memory, bytes);
     memset(p->buckets, 0xff, p->n_buckets * sizeof *p->buckets);
     p->newest = p->oldest = p->free = NONE;
     for (size_t i = n_blocks; i-- > 0; p->free = (uint32_t)i)
