@@ -13,7 +13,8 @@ out=build/bench/serving
 rm -rf "$out"
 mkdir -p "$out"
 
-PORT=0 LLM_MODE=./$model THREADS=2 LOG_LEVEL=warn MAX_NEW_TOKENS=2048 "$carepath" serve \
+# A cache that is full before the overload begins: what memory grows after that is a leak.
+PORT=0 LLM_MODE=./$model THREADS=2 KV_CACHE_MIB=512 LOG_LEVEL=warn MAX_NEW_TOKENS=2048 "$carepath" serve \
     >"$out/server.out" 2>"$out/server.err" &
 server=$!
 beside=

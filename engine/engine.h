@@ -83,7 +83,7 @@ size_t cp_session_max_tokens(const cp_session *session);
 void cp_session_rewind(cp_session *session, size_t n_tokens);
 
 /* Longest run of tokens that one step takes; longer inputs are cut into chunks of it. */
-#define CP_STEP_MAX_TOKENS 256
+#define CP_STEP_MAX_TOKENS 192
 
 typedef struct cp_eval_hooks {
     /* Called with the logits [vocab_size] of each position in turn (asking for them costs a head
