@@ -1,6 +1,7 @@
 #include "base/strbuf.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -62,6 +63,20 @@ void cp_strbuf_append(cp_strbuf *buf, const void *bytes, size_t n) {
 
 void cp_strbuf_puts(cp_strbuf *buf, const char *text) {
     cp_strbuf_append(buf, text, strlen(text));
+}
+
+void cp_strbuf_append_repaired(cp_strbuf *buf, const char *text, size_t n) {
+    size_t good = 0; /* start of the run not yet copied */
+    for (size_t i = 0; i < n;) {
+        cp_utf8_step step = cp_utf8_decode(text + i, n - i);
+        if (!step.valid) {
+            cp_strbuf_append(buf, text + good, i - good);
+            cp_strbuf_puts(buf, CP_UTF8_REPLACEMENT);
+            good = i + step.n_bytes;
+        }
+        i += step.n_bytes;
+    }
+    cp_strbuf_append(buf, text + good, n - good);
 }
 
 void cp_strbuf_putc(cp_strbuf *buf, char c) {

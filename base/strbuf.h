@@ -36,6 +36,8 @@ void cp_strbuf_clear(cp_strbuf *buf);
 /* Makes room for n more bytes now, so that appending them allocates nothing. */
 void cp_strbuf_reserve(cp_strbuf *buf, size_t n);
 void cp_strbuf_append(cp_strbuf *buf, const void *bytes, size_t n);
+/* Text with each maximal bad part (base/utf8.h) replaced by U+FFFD. */
+void cp_strbuf_append_repaired(cp_strbuf *buf, const char *text, size_t n);
 void cp_strbuf_puts(cp_strbuf *buf, const char *text);
 void cp_strbuf_putc(cp_strbuf *buf, char c);
 void cp_strbuf_printf(cp_strbuf *buf, const char *fmt, ...) CP_PRINTF(2, 3);

@@ -50,20 +50,6 @@ bool cp_utf8_is_valid(const char *text, size_t n) {
     return true;
 }
 
-void cp_utf8_append_repaired(cp_strbuf *out, const char *text, size_t n) {
-    size_t good = 0; /* start of the run not yet copied */
-    for (size_t i = 0; i < n;) {
-        cp_utf8_step step = cp_utf8_decode(text + i, n - i);
-        if (!step.valid) {
-            cp_strbuf_append(out, text + good, i - good);
-            cp_strbuf_puts(out, CP_UTF8_REPLACEMENT);
-            good = i + step.n_bytes;
-        }
-        i += step.n_bytes;
-    }
-    cp_strbuf_append(out, text + good, n - good);
-}
-
 bool cp_utf8_is_unseen(uint32_t c) {
     static const struct {
         uint32_t first, last;

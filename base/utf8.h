@@ -6,8 +6,8 @@
 #ifndef CP_BASE_UTF8_H
 #define CP_BASE_UTF8_H
 
-#include "base/strbuf.h"
-
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define CP_UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
@@ -22,8 +22,6 @@ typedef struct cp_utf8_step {
 /* Looks at text[0..n), n > 0. */
 cp_utf8_step cp_utf8_decode(const char *text, size_t n);
 bool cp_utf8_is_valid(const char *text, size_t n);
-/* Appends text with each maximal bad part replaced by U+FFFD. */
-void cp_utf8_append_repaired(cp_strbuf *out, const char *text, size_t n);
 /* A character that nobody sees but a program reads: zero-width spaces, the soft hyphen,
  * marks that turn the direction of writing, tags, variation selectors but that of emoji (U+FE0F).
  * Text can be hidden in them, or shown in another order than it has. U+200C and U+200D, which

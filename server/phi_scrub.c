@@ -85,7 +85,7 @@ cp_status cp_phi_scrub(const cp_phi *phi, const cp_phi_names *at_hand, const cp_
     if (text.n == 0)
         return out->failed;
     cp_strbuf_init(&repaired, MAX_TEXT_BYTES);
-    cp_utf8_append_repaired(&repaired, text.data, text.n);
+    cp_strbuf_append_repaired(&repaired, text.data, text.n);
     cp_str clean = cp_strbuf_str(&repaired);
     cp_status status = repaired.failed;
     if (status == CP_OK && !(kinds = calloc(clean.n, 1)))

@@ -104,7 +104,7 @@ static cp_status encode_segment(encoding *e, cp_str text, cp_error *err) {
         return cp_splitter_run(&e->splitter, text.data, text.n, err);
     if (!cp_utf8_is_valid(text.data, text.n)) {
         cp_strbuf_clear(&e->repaired);
-        cp_utf8_append_repaired(&e->repaired, text.data, text.n);
+        cp_strbuf_append_repaired(&e->repaired, text.data, text.n);
         status = cp_strbuf_check(&e->repaired, "repaired text", err);
         text = cp_strbuf_str(&e->repaired);
     }
