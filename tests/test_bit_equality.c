@@ -125,12 +125,12 @@ static void compare_ways(const char *dir, cp_kv kv) {
     free(reference);
 }
 
-/* On emulated processors one model of them stands for all; under the thread sanitizer one level
- * too: what threads do is the same at all. */
+/* On emulated processors and under sanitizers one model of them stands for all; under the thread
+ * sanitizer one level too: what threads do is the same at all. */
 #if defined(__SANITIZE_THREAD__)
 #define N_COMPARED 1
 #define N_LEVELS   1
-#elif !defined(__x86_64__)
+#elif !defined(__x86_64__) || defined(__SANITIZE_ADDRESS__)
 #define N_COMPARED 1
 #define N_LEVELS   COUNT(levels)
 #else
