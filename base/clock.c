@@ -31,6 +31,13 @@ void cp_clock_format_utc(int64_t unix_s, char out[CP_CLOCK_UTC_CAP]) {
         out[0] = '\0';
 }
 
+void cp_clock_format_date(int64_t unix_s, char out[CP_CLOCK_DATE_CAP]) {
+    char text[CP_CLOCK_UTC_CAP];
+    cp_clock_format_utc(unix_s, text);
+    memcpy(out, text, CP_CLOCK_DATE_CAP - 1);
+    out[CP_CLOCK_DATE_CAP - 1] = '\0';
+}
+
 /* timegm takes the 30th of February for the 2nd of March: so what was read must be what would be
  * written. */
 bool cp_clock_parse_utc(const char *text, int64_t *unix_s) {

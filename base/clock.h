@@ -24,5 +24,8 @@ int64_t cp_clock_unix_s(void);
 bool cp_clock_parse_utc(const char *text, int64_t *unix_s) CP_MUST_CHECK;
 /* The same text; `unix_s` is one that a text can have. */
 void cp_clock_format_utc(int64_t unix_s, char out[CP_CLOCK_UTC_CAP]);
+/* Its date, "2026-11-21", in UTC. */
+#define CP_CLOCK_DATE_CAP 11
+void cp_clock_format_date(int64_t unix_s, char out[CP_CLOCK_DATE_CAP]);
 
 #endif

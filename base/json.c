@@ -81,6 +81,11 @@ const cJSON *cp_json_member(const cJSON *object, const char *key) {
     return member && !cJSON_IsNull(member) ? member : NULL;
 }
 
+const char *cp_json_text(const cJSON *object, const char *key, const char *otherwise) {
+    const cJSON *member = cp_json_member(object, key);
+    return cJSON_IsString(member) ? member->valuestring : otherwise;
+}
+
 /* The member, or NULL with the sentence for its absence. */
 static const cJSON *need(const cJSON *object, const char *source, const char *key, cp_error *err) {
     const cJSON *member = cp_json_member(object, key);

@@ -24,6 +24,9 @@ cp_status cp_json_parse_file(const char *path, size_t max_bytes, cJSON **out,
 /* The member with exactly this name, or NULL; JSON null counts as absent. */
 const cJSON *cp_json_member(const cJSON *object, const char *key);
 
+/* The text of a member that may be there, borrowed; `otherwise` where it is absent or no string. */
+const char *cp_json_text(const cJSON *object, const char *key, const char *otherwise);
+
 /* Getters. An absent key leaves *out alone and is CP_ERR_NOT_FOUND, with a sentence, so that a
  * caller decides whether it is required; a wrong type or range is CP_ERR_FORMAT. */
 cp_status cp_json_get_int(const cJSON *object, const char *source, const char *key, int64_t lo,

@@ -26,17 +26,12 @@ static void set_code(cp_load_answer *a, const char *code) {
         copy_code(a->code, code);
 }
 
-static const char *text_of(const cJSON *object, const char *key) {
-    const cJSON *value = cp_json_member(object, key);
-    return cJSON_IsString(value) ? value->valuestring : NULL;
-}
-
 /* {"error": {"code" or "type", ...}}; false when there is none. */
 static bool take_error(cp_load_answer *a, const cJSON *tree) {
     const cJSON *error = cp_json_member(tree, "error");
     if (!error)
         return false;
-    const char *code = text_of(error, "code"), *type = text_of(error, "type");
+    const char *code = cp_json_text(error, "code", NULL), *type = cp_json_text(error, "type", NULL);
     set_code(a, code ? code : type ? type : "unnamed");
     return true;
 }
@@ -71,7 +66,7 @@ static void take_verdict(cp_load_answer *a, const cJSON *tree) {
             a->verdict.failed = CP_ERR_NO_MEMORY;
         cJSON_free(text);
     }
-    const char *reason = text_of(tree, "degraded_reason");
+    const char *reason = cp_json_text(tree, "degraded_reason", NULL);
     if (reason)
         copy_code(a->degraded, reason);
 }
@@ -81,10 +76,10 @@ static void take_verdict(cp_load_answer *a, const cJSON *tree) {
 /* A choice of a chunk or of a whole answer; true when it has content. */
 static bool take_choice(cp_load_answer *a, const cJSON *choice) {
     const cJSON *words = cp_json_member(choice, a->stream ? "delta" : "message");
-    bool some = take_text(&a->thinking, text_of(words, "reasoning_content"));
-    some |= take_text(&a->answer, text_of(words, "content"));
-    some |= take_text(&a->answer, text_of(choice, "text")); /* /v1/completions */
-    const char *reason = text_of(choice, "finish_reason");
+    bool some = take_text(&a->thinking, cp_json_text(words, "reasoning_content", NULL));
+    some |= take_text(&a->answer, cp_json_text(words, "content", NULL));
+    some |= take_text(&a->answer, cp_json_text(choice, "text", NULL)); /* /v1/completions */
+    const char *reason = cp_json_text(choice, "finish_reason", NULL);
     if (reason)
         cp_strbuf_printf(&a->verdict, "finish_reason=%s\n", reason);
     return some;
@@ -110,7 +105,7 @@ static bool take_triage_event(cp_load_answer *a, cp_str name, const cJSON *tree)
     }
     if (!thinking && !answer)
         return false;
-    return take_text(thinking ? &a->thinking : &a->answer, text_of(tree, "text"));
+    return take_text(thinking ? &a->thinking : &a->answer, cp_json_text(tree, "text", NULL));
 }
 
 static bool on_event(void *user, const cp_sse_event *event) {
@@ -137,8 +132,8 @@ static bool on_event(void *user, const cp_sse_event *event) {
 
 static void take_whole(cp_load_answer *a, const cJSON *tree) {
     if (a->target == CP_LOAD_TRIAGE) {
-        (void)take_text(&a->thinking, text_of(tree, "thinking"));
-        (void)take_text(&a->answer, text_of(tree, "response"));
+        (void)take_text(&a->thinking, cp_json_text(tree, "thinking", NULL));
+        (void)take_text(&a->answer, cp_json_text(tree, "response", NULL));
         take_verdict(a, tree);
         take_usage(a, tree);
     } else if (!cp_load_target_is_probe(a->target)) {

@@ -4,9 +4,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
-#define N_SETS    (CP_ADDRESS_PLACES / CP_ADDRESS_SET_PLACES)
-#define ODD_MIXER 0x9e3779b97f4a7c15u
+#define N_SETS (CP_ADDRESS_PLACES / CP_ADDRESS_SET_PLACES)
 
 typedef struct place {
     bool used;
@@ -15,22 +16,21 @@ typedef struct place {
 } place;
 
 struct cp_address_limit {
-    uint64_t secret;
+    uint64_t seed; /* so that nobody can choose addresses that meet in a set */
     place sets[N_SETS][CP_ADDRESS_SET_PLACES];
 };
 
 cp_status cp_address_limit_create(cp_address_limit **out, cp_error *err) {
-    unsigned char bytes[8];
     *out = NULL;
-    cp_status status = cp_random_bytes(bytes, sizeof bytes, err);
-    if (status != CP_OK)
-        return status;
     cp_address_limit *limit = calloc(1, sizeof *limit);
     if (!limit)
         return cp_error_no_memory(err, "the addresses' rates");
-    memcpy(&limit->secret, bytes, sizeof bytes);
-    *out = limit;
-    return CP_OK;
+    cp_status status = cp_random_bytes(&limit->seed, sizeof limit->seed, err);
+    if (status == CP_OK)
+        *out = limit;
+    else
+        free(limit);
+    return status;
 }
 
 void cp_address_limit_free(cp_address_limit *limit) {
@@ -47,12 +47,7 @@ static cp_address who(const cp_address *client) {
 }
 
 static size_t set_of(const cp_address_limit *limit, const cp_address *address) {
-    uint64_t high, low;
-    memcpy(&high, address->bytes, 8);
-    memcpy(&low, address->bytes + 8, 8);
-    uint64_t mixed = (high ^ limit->secret) * ODD_MIXER;
-    mixed = ((mixed ^ mixed >> 32) + low) * ODD_MIXER;
-    return (size_t)((mixed ^ mixed >> 32) * ODD_MIXER >> 32) % N_SETS;
+    return XXH3_64bits_withSeed(address, sizeof *address, limit->seed) % N_SETS;
 }
 
 /* The address's place; a free one, or that of the address that asked longest ago, when it has none.

@@ -27,8 +27,7 @@ typedef struct replay {
 } replay;
 
 static const char *clear_text(const replay *r, const char *key) {
-    const cJSON *member = cp_json_member(r->record.clear, key);
-    return cJSON_IsString(member) ? member->valuestring : "";
+    return cp_json_text(r->record.clear, key, "");
 }
 
 /* ---- before -----------------------------------------------------------------------------------
@@ -141,8 +140,7 @@ static void put_part(const char *name, cp_str then, cp_str now, cp_json_writer *
 }
 
 static const char *isa_then(const replay *r) {
-    const cJSON *isa = cp_json_member(cp_json_member(r->record.clear, "settings"), "isa");
-    return cJSON_IsString(isa) ? isa->valuestring : "";
+    return cp_json_text(cp_json_member(r->record.clear, "settings"), "isa", "");
 }
 
 static void print_json(const replay *r, verdict v) {

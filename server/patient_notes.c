@@ -9,7 +9,7 @@
 
 typedef struct found {
     const cp_safety_rule *rule;
-    char date[CP_DATE_CAP];
+    char date[CP_CLOCK_DATE_CAP];
 } found;
 
 typedef struct findings {
@@ -37,21 +37,15 @@ static void add(findings *all, const cp_safety_rule *rule, const char *date) {
         return;
     all->n += i == all->n;
     all->items[i].rule = rule;
-    memcpy(all->items[i].date, date, CP_DATE_CAP);
+    memcpy(all->items[i].date, date, CP_CLOCK_DATE_CAP);
 }
 
 static void add_conversations(findings *all, const cp_conversation *past) {
     for (size_t i = 0; i < past->n_notes; i++) {
-        char stamp[CP_CLOCK_UTC_CAP];
-        cp_clock_format_utc(past->notes[i].at.unix_s, stamp);
-        stamp[CP_DATE_CAP - 1] = '\0';
-        add(all, past->notes[i].rule, stamp);
+        char date[CP_CLOCK_DATE_CAP];
+        cp_clock_format_date(past->notes[i].at.unix_s, date);
+        add(all, past->notes[i].rule, date);
     }
-}
-
-static const char *text_of(const cJSON *object, const char *key) {
-    const cJSON *member = cp_json_member(object, key);
-    return cJSON_IsString(member) ? member->valuestring : "";
 }
 
 /* What the patient wrote, each message a paragraph, so that no two make one sentence. */
@@ -60,18 +54,18 @@ static void append_patient(const cJSON *log, cp_strbuf *out) {
     if (!cJSON_IsArray(turns))
         return;
     cJSON_ArrayForEach(turn, turns) {
-        if (strcmp(text_of(turn, "role"), "patient") != 0)
+        if (strcmp(cp_json_text(turn, "role", ""), "patient") != 0)
             continue;
-        cp_strbuf_puts(out, text_of(turn, "text"));
+        cp_strbuf_puts(out, cp_json_text(turn, "text", ""));
         cp_strbuf_puts(out, ".\n\n");
     }
 }
 
 static void add_log(const cp_safety *safety, const cp_patient_record *record, const cJSON *log,
                     const char *text, findings *all) {
-    const char *date = text_of(log, "date");
+    const char *date = cp_json_text(log, "date", "");
     cp_safety_finding finding;
-    if (strlen(date) != CP_DATE_CAP - 1)
+    if (strlen(date) != CP_CLOCK_DATE_CAP - 1)
         return;
     cp_patient_facts facts = cp_patient_facts_of(record, date);
     cp_safety_check(safety, text, &facts, &finding);

@@ -43,10 +43,10 @@ static int months_between(day from, day to) {
 
 /* ---- facts ------------------------------------------------------------------------------ */
 
-/* NULL when absent or not a string. */
+/* NULL when absent, empty or no string. */
 static const char *text_of(const cJSON *object, const char *key) {
-    const cJSON *member = cp_json_member(object, key);
-    return cJSON_IsString(member) && member->valuestring[0] ? member->valuestring : NULL;
+    const char *text = cp_json_text(object, key, "");
+    return text[0] ? text : NULL;
 }
 
 /* Weeks of pregnancy at `today`; -1 when there is no due date, 0 weeks or less, or term is long

@@ -4,6 +4,7 @@
 #ifndef CP_SERVER_PATIENT_SUMMARY_H
 #define CP_SERVER_PATIENT_SUMMARY_H
 
+#include "base/clock.h"
 #include "base/strbuf.h"
 #include "server/patient_store.h"
 
@@ -24,10 +25,9 @@ cp_patient_facts cp_patient_facts_of(const cp_patient_record *record, const char
 /* What was noted when the patient talked to us earlier and nobody has confirmed (patient_notes.h).
  */
 #define CP_PATIENT_MAX_NOTES 8
-#define CP_DATE_CAP          11 /* "2026-11-21" */
 typedef struct cp_patient_note {
     const char *id, *title; /* of the rule that noted it; borrowed */
-    char date[CP_DATE_CAP];
+    char date[CP_CLOCK_DATE_CAP];
 } cp_patient_note;
 
 typedef struct cp_patient_notes {

@@ -221,7 +221,7 @@ static void write_notes(const cp_patient_notes *notes, cp_json_writer *w) {
 }
 
 static void write_summary(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
-    char stamp[CP_CLOCK_STAMP_CAP];
+    char today[CP_CLOCK_DATE_CAP];
     cp_json_writer w;
     cp_strbuf text;
     cp_patient_notes notes;
@@ -231,16 +231,15 @@ static void write_summary(const read_job *j, const cp_patient_record *record, cp
         out->failed = status;
         return;
     }
-    cp_clock_stamp(stamp);
-    stamp[10] = '\0'; /* the date */
+    cp_clock_format_date(cp_clock_unix_s(), today);
     cp_strbuf_init(&text, CP_TRIAGE_SUMMARY_BYTES + 1);
-    cp_patient_summary_append(record, &notes, stamp, CP_TRIAGE_SUMMARY_BYTES, &text);
+    cp_patient_summary_append(record, &notes, today, CP_TRIAGE_SUMMARY_BYTES, &text);
     cp_json_writer_init(&w, out);
     cp_json_open_object(&w);
     cp_json_member_text(&w, "mrn", mrn_of(record));
-    cp_json_member_text(&w, "date", stamp);
+    cp_json_member_text(&w, "date", today);
     cp_json_member_str(&w, "summary", cp_strbuf_str(&text));
-    write_facts(record, stamp, &w);
+    write_facts(record, today, &w);
     write_notes(&notes, &w);
     cp_json_key(&w, "counts");
     cp_json_open_object(&w);

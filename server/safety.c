@@ -35,8 +35,7 @@ size_t cp_safety_n_rules(const cp_safety *safety) {
 }
 
 const char *cp_safety_reviewed_by(const cp_safety *safety) {
-    const cJSON *name = cp_json_member(safety->table.tree, "reviewed_by");
-    return cJSON_IsString(name) ? name->valuestring : NULL;
+    return cp_json_text(safety->table.tree, "reviewed_by", NULL);
 }
 
 int cp_safety_unmatched_acuity(const cp_safety *safety) {

@@ -424,8 +424,7 @@ static cp_status replay_line(jsonl_store *store, const char *source, cp_str line
         return status;
     cp_patient_change change = {.patient = cp_json_member(tree, "patient"),
                                 .documents = cp_json_member(tree, "documents")};
-    const cJSON *mrn = cp_json_member(change.patient, "mrn");
-    change.mrn = cJSON_IsString(mrn) ? mrn->valuestring : NULL;
+    change.mrn = cp_json_text(change.patient, "mrn", NULL);
     status = cp_patient_change_check(&change, err);
     if (status == CP_OK)
         status = change_record(store, &change, NULL, err);

@@ -351,19 +351,18 @@ static cp_status keep_flags(job *j) {
 
 /* ---- the record ------------------------------------------------------------------------------ */
 
-static const char *today(char stamp[CP_CLOCK_STAMP_CAP]) {
-    cp_clock_stamp(stamp);
-    stamp[10] = '\0'; /* the date */
-    return stamp;
+static const char *today(char date[CP_CLOCK_DATE_CAP]) {
+    cp_clock_format_date(cp_clock_unix_s(), date);
+    return date;
 }
 
 /* What the rules find in what was said, as a 503 that says what is missing. */
 static void answer_without_record(job *j, const cp_api_error *error) {
-    char stamp[CP_CLOCK_STAMP_CAP];
+    char date[CP_CLOCK_DATE_CAP];
     cp_status status = recall(j);
     if (status == CP_OK)
         status = cp_triage_prepare(j->triage->safety, NULL, &j->recall.past, j->request.query,
-                                   today(stamp), &j->finding, NULL);
+                                   today(date), &j->finding, NULL);
     if (status == CP_OK)
         status = keep_flags(j);
     if (status != CP_OK) {
@@ -376,11 +375,11 @@ static void answer_without_record(job *j, const cp_api_error *error) {
 
 /* Rules and prompt. */
 static cp_status prepare(job *j, const cp_patient_record *record) {
-    char stamp[CP_CLOCK_STAMP_CAP];
+    char date[CP_CLOCK_DATE_CAP];
     cp_status status = recall(j);
     if (status == CP_OK)
         status = cp_triage_prepare(j->triage->safety, record, &j->recall.past, j->request.query,
-                                   today(stamp), &j->finding, &j->prompt);
+                                   today(date), &j->finding, &j->prompt);
     if (status == CP_OK)
         status = keep_flags(j);
     if (status == CP_OK && j->request.stream)

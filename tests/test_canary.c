@@ -395,7 +395,7 @@ static void check_refused_data(const char *patients, const char *documents) {
 }
 
 static void no_canary_is_in_what_commands_say(void **state) {
-    char text[8192], dir[TEST_DATA_CAP], page[TEST_DATA_CAP + 16], names[2048];
+    char text[8192], dir[TEST_DATA_CAP], page[TEST_DATA_CAP + 16], names[2049];
     const char *good = "{\"mrn\":\"MRN-QX9917\",\"name\":\"Quillonia Brackenzwist\"}\n";
     (void)state;
     make_everything();

@@ -19,8 +19,7 @@ static void check(bool ok, const char *id, const char *expected) {
 }
 
 static const char *text_of(const cJSON *object, const char *key) {
-    const cJSON *value = cp_json_member(object, key);
-    return cJSON_IsString(value) ? value->valuestring : NULL;
+    return cp_json_text(object, key, NULL);
 }
 
 static bool one_of(const char *text, const char *const *names) {

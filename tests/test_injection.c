@@ -636,7 +636,7 @@ static void make_store(const fixture *f, char dir[TEST_DATA_CAP]) {
     cp_strbuf_init(&encounters, PROMPT_CAP);
     cp_strbuf_init(&documents, PROMPT_CAP);
     for (size_t i = 0; i < f->n; i++) {
-        char mrn[16];
+        char mrn[24];
         cJSON *patient = cJSON_CreateObject(), *visits = cJSON_CreateArray(),
               *letters = cJSON_CreateArray();
         snprintf(mrn, sizeof mrn, "I%zu", i);
@@ -657,7 +657,7 @@ static void make_store(const fixture *f, char dir[TEST_DATA_CAP]) {
 
 static void ask(const fixture *f, const test_server *server, size_t i, bool stream) {
     const injection *in = &f->items[i];
-    char mrn[16];
+    char mrn[24];
     cp_safety_finding finding;
     cp_patient_record record = record_with(NULL, in->field, in->text);
     cp_strbuf prompt = prompt_of(f, &record, in->query, &finding);
