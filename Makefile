@@ -15,7 +15,7 @@ ARCH  := $(shell uname -m)
 
 # What a newcomer needs, by Debian's and Ubuntu's names (the same on both).
 DEB_PACKAGES := gcc make pkg-config libmicrohttpd-dev libcjson-dev libopenblas-pthread-dev \
-                libutf8proc-dev libpcre2-dev libxxhash-dev libssl-dev libcurl4-openssl-dev libmongoc-dev libcmocka-dev \
+                libutf8proc-dev libpcre2-dev libstemmer-dev libxxhash-dev libssl-dev libcurl4-openssl-dev libmongoc-dev libcmocka-dev \
                 curl ca-certificates
 # The MongoDB driver's second generation has another name. The program loads it when it is asked for
 # (server/mongoc_library); only the tests are linked with it.
@@ -23,7 +23,7 @@ MONGOC := $(if $(shell pkg-config --exists mongoc2 && echo yes),mongoc2,libmongo
 PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash libcrypto libcurl openblas
 
 # ---- what is built ---------------------------------------------------------------------------------
-FOLDERS ?= base tokenizer engine engine/kernels llm convert bench server
+FOLDERS ?= base tokenizer engine engine/kernels llm retrieval convert bench server
 LIB_C   := $(wildcard $(addsuffix /*.c,$(FOLDERS)))
 ifneq ($(ARCH),x86_64)
 LIB_C   := $(filter-out engine/kernels/avx%.c engine/kernels/mix_avx%.c bench/rates_avx%.c,$(LIB_C))
@@ -51,7 +51,7 @@ LDSAN    := -fsanitize=$(SAN)
 endif
 ALL_CFLAGS  = -std=c11 $(WARN) $(CFLAGS) $(HARDEN) -ffp-contract=off -pthread
 ALL_LDFLAGS = $(LDFLAGS) $(LDSAN) -pie -pthread -Wl,-z,relro,-z,now -Wl,-z,noexecstack
-LIBS      = $(shell pkg-config --libs $(PKGS)) -lm -ldl
+LIBS      = $(shell pkg-config --libs $(PKGS)) -lstemmer -lm -ldl
 # Tests see every allocation of ours: tests/alloc_fault.c stands in front of them.
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
 
@@ -124,7 +124,7 @@ format: ## rewrite the sources in the project's format
 	$(Q)sh tests/tools/format.sh
 
 loc: ## lines of code by folder
-	@for d in base tokenizer engine llm convert bench server cli tests; do \
+	@for d in base tokenizer engine llm retrieval convert bench server cli tests; do \
 	  printf '%-10s %6d\n' $$d $$(find $$d -name '*.[ch]' -exec cat {} + | wc -l); done
 
 clean: ## remove build/
