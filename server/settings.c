@@ -89,6 +89,21 @@ static const cp_setting table[] = {
            "Milliseconds a MongoDB server or db-api has to answer; then the record is missing"),
     NUMBER("STORE_CONNECTIONS", "store-connections", store_connections, "4", 1, 64,
            "Most questions that are put to it at once"),
+    NUMBER("ENABLE_VECTOR_CONTEXT", "enable-vector-context", enable_vector_context, "1", 0, 1,
+           "1 looks for passages of the record and the knowledge base for each question "
+           "(docs/vector-store.md)"),
+    NUMBER("VECTOR_STORE_TOP_K", "vector-store-top-k", vector_store_top_k, "5", 0, 20,
+           "Most passages that are quoted to the model"),
+    CHOICE("VECTOR_MODE", "vector-mode", vector_mode, "local", "local|pinecone|off",
+           "Where vectors are, when there is an EMBEDDING_MODEL: in the index, at Pinecone; off: "
+           "words alone"),
+    TEXT("INDEX_DIR", "index-dir", index_dir, "",
+         "Folder of the index that carepath ingest fills; without: in memory, made at the start"),
+    TEXT("PINECONE_HOST", "pinecone-host", pinecone_host, "",
+         "URL of the Pinecone index (https://NAME-PROJECT.svc.REGION.pinecone.io)"),
+    SECRET("PINECONE_API_KEY", pinecone_api_key, "Sent to Pinecone"),
+    TEXT("PINECONE_NAMESPACE", "pinecone-namespace", pinecone_namespace, "",
+         "Namespace in the Pinecone index; without: its default one"),
     NUMBER("CONTEXT_TOKENS", "context-tokens", context_tokens, "4096", 64, 262144,
            "Most tokens of prompt and answer together"),
     CHOICE(
@@ -258,8 +273,8 @@ cp_args_result cp_settings_read(cp_settings *out, int argc, char **argv, cp_gete
         .summary =
             "Answers POST /triage, GET /health, /ready and /metrics over HTTP. Each setting "
             "is read from its\nflag, else from the environment variable in brackets, else "
-            "from the default behind it. SECRET_KEY, MONGO_URI and DB_API_KEY are read\nfrom the "
-            "environment only.",
+            "from the default behind it. SECRET_KEY, MONGO_URI, DB_API_KEY and PINECONE_API_KEY "
+            "are read\nfrom the environment only.",
         .args = args,
         .n_args = n_args + 1,
     };

@@ -21,6 +21,8 @@ typedef enum cp_unreviewed_rules { CP_UNREVIEWED_REFUSE, CP_UNREVIEWED_ALLOW } c
 
 typedef enum cp_store_kind { CP_STORE_JSONL, CP_STORE_MONGO, CP_STORE_HTTP } cp_store_kind;
 
+typedef enum cp_vector_mode { CP_VECTOR_LOCAL, CP_VECTOR_PINECONE, CP_VECTOR_OFF } cp_vector_mode;
+
 typedef struct cp_settings {
     const char *llm_mode, *model_cache_dir, *data_dir, *host;
     /* "" where there is none */
@@ -29,8 +31,11 @@ typedef struct cp_settings {
     const char *audit_file;
     const char *tls_cert_file, *tls_key_file, *trusted_proxies, *cors_origins;
     const char *mongo_uri, *mongo_database, *db_api_base_url, *db_api_key;
+    const char *index_dir, *pinecone_host, *pinecone_api_key, *pinecone_namespace;
     int64_t patient_store; /* cp_store_kind */
     int64_t store_timeout_ms, store_connections;
+    int64_t vector_mode; /* cp_vector_mode */
+    int64_t enable_vector_context, vector_store_top_k;
     int64_t app_env;               /* cp_app_env */
     int64_t unreviewed_rules;      /* cp_unreviewed_rules */
     int64_t log_level, log_format; /* cp_log_level, cp_log_format */
