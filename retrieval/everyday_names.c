@@ -31,7 +31,7 @@ struct cp_everyday_names {
 typedef struct reader {
     const char *path;
     uint64_t salt;
-    cp_vocabulary *vocabulary;
+    cp_known_words *vocabulary;
     cp_everyday_names *list;
     cp_error *err;
 } reader;
@@ -55,7 +55,7 @@ static cp_status add_words(const reader *r, const cJSON *item, const cp_words *w
     if (words->n < 1 || words->n > CP_MAX_PHRASE_WORDS)
         return cp_error_set(r->err, CP_ERR_FORMAT, "%s: \"%s\": expected 1 to %d words", r->path,
                             item->valuestring, CP_MAX_PHRASE_WORDS);
-    cp_status status = cp_vocabulary_add(r->vocabulary, words, r->err);
+    cp_status status = cp_known_words_add(r->vocabulary, words, r->err);
     if (status != CP_OK)
         return status;
     if (!cp_grow((void **)&list->phrases, &list->cap_phrases, list->n_phrases + 1,
@@ -156,7 +156,7 @@ static int by_first_term(const void *a, const void *b, void *user) {
     return x->phrase < y->phrase ? -1 : x->phrase > y->phrase;
 }
 
-cp_status cp_everyday_names_open(const char *path, uint64_t salt, cp_vocabulary *vocabulary,
+cp_status cp_everyday_names_open(const char *path, uint64_t salt, cp_known_words *vocabulary,
                                  cp_everyday_names **out, cp_error *err) {
     cJSON *tree = NULL;
     *out = NULL;

@@ -9,14 +9,14 @@
 #ifndef CP_RETRIEVAL_EVERYDAY_NAMES_H
 #define CP_RETRIEVAL_EVERYDAY_NAMES_H
 
-#include "retrieval/vocabulary.h"
+#include "retrieval/known_words.h"
 
 #define CP_MAX_PHRASE_WORDS 8
 
 typedef struct cp_everyday_names cp_everyday_names;
 /* `salt`: of the terms' hashes. All words also go into `vocabulary`. Errors name file and phrase.
  */
-cp_status cp_everyday_names_open(const char *path, uint64_t salt, cp_vocabulary *vocabulary,
+cp_status cp_everyday_names_open(const char *path, uint64_t salt, cp_known_words *vocabulary,
                                  cp_everyday_names **out, cp_error *err) CP_MUST_CHECK;
 void cp_everyday_names_close(cp_everyday_names *list); /* NULL is allowed */
 

@@ -16,7 +16,7 @@ typedef struct maker {
     cp_query_terms *out;
     cp_asked_word *asked; /* [n] */
     size_t n;
-    cp_vocabulary record; /* made when a word is unknown */
+    cp_known_words record; /* made when a word is unknown */
     bool has_record, failed;
     size_t match_at; /* where the phrase begins that is being expanded */
 } maker;
@@ -52,7 +52,7 @@ static cp_status read_text(maker *m, cp_str text, cp_error *err) {
     cp_words words;
     cp_status status = cp_words_split(text, &words, err);
     if (status == CP_OK)
-        status = cp_vocabulary_add(&m->record, &words, err);
+        status = cp_known_words_add(&m->record, &words, err);
     cp_words_deinit(&words);
     return status;
 }
@@ -75,10 +75,10 @@ static cp_status read_record(maker *m, cp_error *err) {
     return status;
 }
 
-static void add_spellings(cp_asked_word *word, const cp_vocabulary *from, cp_str folded,
+static void add_spellings(cp_asked_word *word, const cp_known_words *from, cp_str folded,
                           cp_str stem, uint64_t salt) {
     cp_str near[CP_MAX_SPELLINGS];
-    const size_t n = cp_vocabulary_near(from, folded, stem, near, CP_MAX_SPELLINGS - word->n);
+    const size_t n = cp_known_words_near(from, folded, stem, near, CP_MAX_SPELLINGS - word->n);
     for (size_t i = 0; i < n; i++)
         word->terms[word->n++] = cp_term_hash(near[i], salt);
 }
@@ -88,10 +88,10 @@ static cp_status ask_word(maker *m, const cp_words *words, size_t i, cp_error *e
     cp_asked_word *word = &m->asked[i];
     *word = (cp_asked_word){
         .terms = {cp_term_hash(stem, m->with->salt)}, .n = 1, .stop = words->items[i].stop};
-    if (word->stop || folded.n < 4 || cp_vocabulary_has(m->with->known, folded, stem))
+    if (word->stop || folded.n < 4 || cp_known_words_has(m->with->known, folded, stem))
         return CP_OK;
     cp_status status = m->has_record ? CP_OK : read_record(m, err);
-    if (status != CP_OK || cp_vocabulary_has(&m->record, folded, stem))
+    if (status != CP_OK || cp_known_words_has(&m->record, folded, stem))
         return status;
     add_spellings(word, m->with->known, folded, stem, m->with->salt);
     add_spellings(word, &m->record, folded, stem, m->with->salt);
@@ -155,7 +155,7 @@ cp_status cp_query_terms_make(const cp_query_words *with, cp_str question, cp_qu
     maker m = {.with = with, .out = out};
     cp_words words;
     *out = (cp_query_terms){0};
-    cp_vocabulary_init(&m.record);
+    cp_known_words_init(&m.record);
     cp_status status = cp_words_split(question, &words, err);
     m.n = words.n < CP_MAX_QUERY_WORDS ? words.n : CP_MAX_QUERY_WORDS;
     m.asked = calloc(m.n + 1, sizeof *m.asked);
@@ -166,7 +166,7 @@ cp_status cp_query_terms_make(const cp_query_words *with, cp_str question, cp_qu
     else if (out->n > 0)
         qsort(out->items, out->n, sizeof *out->items, by_group);
     free(m.asked);
-    cp_vocabulary_deinit(&m.record);
+    cp_known_words_deinit(&m.record);
     cp_words_deinit(&words);
     return status;
 }

@@ -18,7 +18,7 @@ typedef struct cp_query_terms {
 
 typedef struct cp_query_words {
     uint64_t salt;
-    const cp_vocabulary *known;    /* public words */
+    const cp_known_words *known;   /* public words */
     const cp_everyday_names *list; /* NULL: none */
     const cp_source_doc *docs;     /* [n_docs] whose words count as spelled right, too */
     size_t n_docs;

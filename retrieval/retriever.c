@@ -16,10 +16,10 @@
 struct cp_retriever {
     cp_index *index;
     const cp_knowledge *knowledge;
-    cp_vocabulary vocabulary; /* of the knowledge base and the everyday names */
-    cp_everyday_names *list;  /* or NULL */
-    cp_chunked *chunked;      /* [cp_knowledge_n] for what the index does not have */
-    cp_names *names;          /* [cp_knowledge_n] conditions and medicines in terms */
+    cp_known_words vocabulary; /* of the knowledge base and the everyday names */
+    cp_everyday_names *list;   /* or NULL */
+    cp_chunked *chunked;       /* [cp_knowledge_n] for what the index does not have */
+    cp_names *names;           /* [cp_knowledge_n] conditions and medicines in terms */
 };
 
 /* ---- once ---------------------------------------------------------------------------------- */
@@ -28,7 +28,7 @@ static cp_status learn_text(cp_retriever *r, cp_str text, cp_error *err) {
     cp_words words;
     cp_status status = cp_words_split(text, &words, err);
     if (status == CP_OK)
-        status = cp_vocabulary_add(&r->vocabulary, &words, err);
+        status = cp_known_words_add(&r->vocabulary, &words, err);
     cp_words_deinit(&words);
     return status;
 }
@@ -83,7 +83,7 @@ cp_status cp_retriever_create(const cp_retriever_options *options, cp_retriever 
         return cp_error_no_memory(err, "retriever");
     r->index = options->index;
     r->knowledge = options->knowledge;
-    cp_vocabulary_init(&r->vocabulary);
+    cp_known_words_init(&r->vocabulary);
     cp_status status = fill(r, options->words_path, err);
     if (status == CP_OK)
         *out = r;
@@ -104,7 +104,7 @@ void cp_retriever_free(cp_retriever *r) {
     free(r->chunked);
     free(r->names);
     cp_everyday_names_close(r->list);
-    cp_vocabulary_deinit(&r->vocabulary);
+    cp_known_words_deinit(&r->vocabulary);
     free(r);
 }
 

@@ -1,4 +1,4 @@
-#include "retrieval/vocabulary.h"
+#include "retrieval/known_words.h"
 
 #include "base/mem.h"
 
@@ -9,37 +9,37 @@
 #define MAX_BYTES   ((size_t)64 << 20)
 #define FIRST_SLOTS 256
 
-void cp_vocabulary_init(cp_vocabulary *v) {
-    *v = (cp_vocabulary){0};
+void cp_known_words_init(cp_known_words *v) {
+    *v = (cp_known_words){0};
     cp_strbuf_init(&v->bytes, MAX_BYTES);
 }
 
-void cp_vocabulary_deinit(cp_vocabulary *v) {
+void cp_known_words_deinit(cp_known_words *v) {
     free(v->words);
     free(v->slots);
     free(v->stem_slots);
     cp_strbuf_deinit(&v->bytes);
-    *v = (cp_vocabulary){0};
+    *v = (cp_known_words){0};
 }
 
-static cp_str folded_of(const cp_vocabulary *v, const cp_known_word *word) {
+static cp_str folded_of(const cp_known_words *v, const cp_known_word *word) {
     return (cp_str){v->bytes.data + word->folded, word->n_folded};
 }
 
-static cp_str stem_of(const cp_vocabulary *v, const cp_known_word *word) {
+static cp_str stem_of(const cp_known_words *v, const cp_known_word *word) {
     return (cp_str){v->bytes.data + word->stem, word->n_stem};
 }
 
 /* The slot that has this text, or the empty one where it would stand. */
-static uint32_t *find_slot(const cp_vocabulary *v, uint32_t *slots, cp_str text,
-                           cp_str (*part)(const cp_vocabulary *, const cp_known_word *)) {
+static uint32_t *find_slot(const cp_known_words *v, uint32_t *slots, cp_str text,
+                           cp_str (*part)(const cp_known_words *, const cp_known_word *)) {
     const size_t mask = v->n_slots - 1;
     for (size_t at = XXH3_64bits(text.data, text.n) & mask;; at = (at + 1) & mask)
         if (slots[at] == 0 || cp_str_equal(part(v, &v->words[slots[at] - 1]), text))
             return &slots[at];
 }
 
-static void enter(cp_vocabulary *v, uint32_t number) {
+static void enter(cp_known_words *v, uint32_t number) {
     const cp_known_word *word = &v->words[number];
     *find_slot(v, v->slots, folded_of(v, word), folded_of) = number + 1;
     uint32_t *stem = find_slot(v, v->stem_slots, stem_of(v, word), stem_of);
@@ -47,7 +47,7 @@ static void enter(cp_vocabulary *v, uint32_t number) {
         *stem = number + 1;
 }
 
-static bool make_room(cp_vocabulary *v) {
+static bool make_room(cp_known_words *v) {
     if (v->n_slots >= 2 * (v->n + 1))
         return true;
     const size_t n = v->n_slots > 0 ? 2 * v->n_slots : FIRST_SLOTS;
@@ -67,7 +67,7 @@ static bool make_room(cp_vocabulary *v) {
     return true;
 }
 
-static bool add_word(cp_vocabulary *v, cp_str folded, cp_str stem) {
+static bool add_word(cp_known_words *v, cp_str folded, cp_str stem) {
     if (!make_room(v) || !cp_grow((void **)&v->words, &v->cap, v->n + 1, sizeof *v->words))
         return false;
     if (*find_slot(v, v->slots, folded, folded_of) != 0)
@@ -84,7 +84,7 @@ static bool add_word(cp_vocabulary *v, cp_str folded, cp_str stem) {
     return true;
 }
 
-cp_status cp_vocabulary_add(cp_vocabulary *v, const cp_words *words, cp_error *err) {
+cp_status cp_known_words_add(cp_known_words *v, const cp_words *words, cp_error *err) {
     for (size_t i = 0; i < words->n; i++)
         if (!add_word(v, cp_word_folded(words, i), cp_word_stem(words, i))) {
             cp_status status = cp_strbuf_check(&v->bytes, "vocabulary", err);
@@ -93,13 +93,13 @@ cp_status cp_vocabulary_add(cp_vocabulary *v, const cp_words *words, cp_error *e
     return CP_OK;
 }
 
-bool cp_vocabulary_has(const cp_vocabulary *v, cp_str folded, cp_str stem) {
+bool cp_known_words_has(const cp_known_words *v, cp_str folded, cp_str stem) {
     return v->n > 0 && (*find_slot(v, v->slots, folded, folded_of) != 0 ||
                         *find_slot(v, v->stem_slots, stem, stem_of) != 0);
 }
 
-size_t cp_vocabulary_near(const cp_vocabulary *v, cp_str folded, cp_str stem, cp_str *out,
-                          size_t n) {
+size_t cp_known_words_near(const cp_known_words *v, cp_str folded, cp_str stem, cp_str *out,
+                           size_t n) {
     size_t found = 0;
     for (size_t i = 0; i < v->n && found < n; i++) {
         const cp_known_word *word = &v->words[i];
