@@ -57,6 +57,10 @@ static void handle_embeddings(void *app, cp_http_request *request) {
     cp_openai_handle_embeddings(((cp_api *)app)->openai, request);
 }
 
+static void handle_rerank(void *app, cp_http_request *request) {
+    cp_openai_handle_rerank(((cp_api *)app)->openai, request);
+}
+
 static void handle_models(void *app, cp_http_request *request) {
     cp_openai_handle_models(((cp_api *)app)->openai, request);
 }
@@ -176,6 +180,11 @@ static const cp_http_route routes[] = {
     {.path = "/v1/embeddings",
      .is_post = true,
      .handle = handle_embeddings,
+     .max_body_bytes = V1_MAX_BODY_BYTES,
+     .scope = CP_SCOPE_CHAT},
+    {.path = "/v1/rerank",
+     .is_post = true,
+     .handle = handle_rerank,
      .max_body_bytes = V1_MAX_BODY_BYTES,
      .scope = CP_SCOPE_CHAT},
     {.path = "/v1/models", .handle = handle_models, .scope = CP_SCOPE_CHAT},

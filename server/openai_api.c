@@ -25,16 +25,27 @@ cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference,
     openai->created = (int64_t)time(NULL);
     cp_status status = cp_text_models_open_embedder(settings, &openai->embedder, err);
     if (status == CP_OK)
+        status = cp_text_models_open_reranker(settings, &openai->reranker, err);
+    if (status == CP_OK)
         *out = openai;
     else
         cp_openai_free(openai);
     return status;
 }
 
+cp_embedder *cp_openai_embedder(cp_openai *openai) {
+    return openai->embedder;
+}
+
+cp_reranker *cp_openai_reranker(cp_openai *openai) {
+    return openai->reranker;
+}
+
 void cp_openai_free(cp_openai *openai) {
     if (!openai)
         return;
     cp_embedder_close(openai->embedder);
+    cp_reranker_close(openai->reranker);
     free(openai);
 }
 
@@ -135,6 +146,26 @@ static cp_openai_model describe_embedder(const cp_openai *openai) {
     };
 }
 
+static cp_openai_model describe_reranker(const cp_openai *openai) {
+    return (cp_openai_model){
+        .id = cp_reranker_model(openai->reranker),
+        .quant = cp_reranker_quant(openai->reranker),
+        .use = "rerank",
+        .context = cp_reranker_context(openai->reranker),
+        .created = openai->created,
+    };
+}
+
+/* Beside the chat model; how many. */
+static size_t describe_others(const cp_openai *openai, cp_openai_model out[2]) {
+    size_t n = 0;
+    if (openai->embedder)
+        out[n++] = describe_embedder(openai);
+    if (openai->reranker)
+        out[n++] = describe_reranker(openai);
+    return n;
+}
+
 static void answer(cp_http_request *request) {
     if (request->reply.body.failed != CP_OK)
         cp_http_fail(request, &cp_api_no_memory);
@@ -143,21 +174,21 @@ static void answer(cp_http_request *request) {
 }
 
 void cp_openai_handle_models(cp_openai *openai, cp_http_request *request) {
-    cp_openai_model models[2] = {describe_chat_model(openai)};
-    size_t n = 1;
-    if (openai->embedder)
-        models[n++] = describe_embedder(openai);
+    cp_openai_model models[3] = {describe_chat_model(openai)};
+    size_t n = 1 + describe_others(openai, models + 1);
     cp_openai_models_append(models, n, &request->reply.body);
     answer(request);
 }
 
 void cp_openai_handle_model(cp_openai *openai, cp_http_request *request) {
     const char *asked = request->params[0];
-    cp_openai_model model = describe_chat_model(openai);
-    bool is_embedder = openai->embedder && strcmp(asked, cp_embedder_model(openai->embedder)) == 0;
-    if (is_embedder)
-        model = describe_embedder(openai);
-    else if (!cp_openai_names_model(asked, model.id, cp_inference_llm_mode(openai->inference))) {
+    cp_openai_model others[2], model = describe_chat_model(openai);
+    size_t n = describe_others(openai, others), i = 0;
+    while (i < n && strcmp(asked, others[i].id) != 0)
+        i++;
+    if (i < n) {
+        model = others[i];
+    } else if (!cp_openai_names_model(asked, model.id, cp_inference_llm_mode(openai->inference))) {
         cp_openai_fail_unknown_model(request);
         return;
     }

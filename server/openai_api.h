@@ -1,4 +1,5 @@
-/* The OpenAI-compatible API: chat and text completions, models, embeddings.
+/* The OpenAI-compatible API: chat and text completions, models, embeddings,
+ * reranking.
  *
  *     HTTP thread:    body checked -> model checked -> submitted (refused at once when full)
  *     engine thread:  callbacks: text becomes chunks, the end becomes the reply
@@ -12,12 +13,13 @@
 #include "server/audit_log.h"
 #include "server/http_server.h"
 #include "server/inference.h"
+#include "server/text_models.h"
 
 typedef struct cp_openai cp_openai;
 
-/* Opens the embedding model, if there is one. Borrows all; the inference need not be started yet.
- * `audit` (NULL: none) records what the model writes before it leaves; of a stream, before its
- * end. */
+/* Opens the embedding and the reranking model, where there are such. Borrows all; the inference
+ * need not be started yet. `audit` (NULL: none) records what the model writes before it leaves; of
+ * a stream, before its end. */
 cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference, cp_audit *audit,
                            cp_openai **out, cp_error *err) CP_MUST_CHECK;
 /* After the last request, and after the inference service, which may run its errands. NULL is
@@ -28,8 +30,14 @@ void cp_openai_free(cp_openai *openai);
 void cp_openai_handle_chat(cp_openai *openai, cp_http_request *request);
 void cp_openai_handle_completion(cp_openai *openai, cp_http_request *request);
 void cp_openai_handle_embeddings(cp_openai *openai, cp_http_request *request);
+void cp_openai_handle_rerank(cp_openai *openai, cp_http_request *request);
 void cp_openai_handle_models(cp_openai *openai, cp_http_request *request);
 void cp_openai_handle_model(cp_openai *openai, cp_http_request *request); /* params[0] */
+
+/* The models beside the chat model, NULL where there is none: for errands of the same inference
+ * (llm/embedder.h says how). */
+cp_embedder *cp_openai_embedder(cp_openai *openai);
+cp_reranker *cp_openai_reranker(cp_openai *openai);
 
 /* No new work; what was accepted goes on. */
 void cp_openai_drain(cp_openai *openai);

@@ -1,6 +1,8 @@
 #include "server/openai_embeddings.h"
 
 #include "base/base64.h"
+#include "engine/vector_search.h"
+#include "server/openai_reply.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -140,15 +142,6 @@ void cp_openai_embeddings_deinit(cp_openai_embeddings *request) {
 
 /* ---- the reply ------------------------------------------------------------------------------- */
 
-static void normalise(float *vector, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)vector[i] * (double)vector[i];
-    double scale = sum > 0 ? 1 / sqrt(sum) : 0;
-    for (size_t i = 0; i < n; i++)
-        vector[i] = (float)((double)vector[i] * scale);
-}
-
 static void put_vector(const cp_openai_embeddings *request, const float *vector,
                        cp_json_writer *w) {
     size_t n = request->dimensions;
@@ -180,7 +173,7 @@ void cp_openai_embeddings_append(const cp_openai_embeddings *request, const char
     for (size_t i = 0; i < request->n_inputs; i++) {
         float *vector = vectors + i * width;
         if (request->dimensions < width)
-            normalise(vector, request->dimensions);
+            cp_vector_truncate(vector, request->dimensions);
         cp_json_open_object(&w);
         cp_json_member_text(&w, "object", "embedding");
         cp_json_member_int(&w, "index", (int64_t)i);
@@ -189,11 +182,7 @@ void cp_openai_embeddings_append(const cp_openai_embeddings *request, const char
     }
     cp_json_close_array(&w);
     cp_json_member_text(&w, "model", model);
-    cp_json_key(&w, "usage");
-    cp_json_open_object(&w);
-    cp_json_member_int(&w, "prompt_tokens", (int64_t)n_tokens);
-    cp_json_member_int(&w, "total_tokens", (int64_t)n_tokens);
-    cp_json_close_object(&w);
+    cp_openai_usage_write(n_tokens, &w);
     cp_openai_warnings_write(&request->warnings, &w);
     cp_json_close_object(&w);
     cp_strbuf_putc(out, '\n');

@@ -3,7 +3,6 @@
 #define CP_SERVER_OPENAI_SERVICE_H
 
 #include "server/openai_api.h"
-#include "server/text_models.h"
 
 #include <stdatomic.h>
 
@@ -12,10 +11,11 @@ struct cp_openai {
     cp_inference *inference;
     cp_audit *audit;       /* NULL: none */
     cp_embedder *embedder; /* NULL: no embedding model */
+    cp_reranker *reranker; /* NULL: no reranking model */
     int64_t created;       /* seconds since 1970 */
     atomic_bool draining, cancel_all;
     atomic_size_t n_unfinished;
-    atomic_size_t n_embedding; /* of these: embeddings */
+    atomic_size_t n_errands; /* of these: embeddings, reranking */
 };
 
 extern const cp_api_error cp_openai_late, cp_openai_broken;

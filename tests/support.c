@@ -297,3 +297,37 @@ const char *test_quantized(const char *source, const char *level) {
     strcpy(made[i].key, key);
     return made[i].dir;
 }
+
+static void link_file(const char *from, const char *to, const char *name) {
+    char source[600], here[400];
+    assert_non_null(from[0] == '/' ? strcpy(here, "") : getcwd(here, sizeof here));
+    snprintf(source, sizeof source, "%s%s%s/%s", here, *here ? "/" : "", from, name);
+    assert_int_equal(symlink(source, test_path(to, name)), 0);
+}
+
+/* The golden tokenizers are too small to have tokens for yes and no: theirs with two merges more.
+ */
+const char *test_reranker_folder(const char *from) {
+    static int n_made;
+    char name[32];
+    snprintf(name, sizeof name, "reranker-%d", n_made++);
+    static char dirs[4][300];
+    char *dir = dirs[n_made % 4];
+    snprintf(dir, sizeof dirs[0], "%s/%s", test_tmp_dir(), name);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    link_file(from, dir, "config.json");
+    link_file(from, dir, "model.safetensors");
+    cJSON *tokenizer = test_read_json(test_path(from, "tokenizer.json"));
+    cJSON *model = cJSON_GetObjectItem(tokenizer, "model");
+    static const char *const merges[2][2] = {{"y", "es"}, {"n", "o"}};
+    for (size_t i = 0; i < 2; i++)
+        cJSON_AddItemToArray(cJSON_GetObjectItem(model, "merges"),
+                             cJSON_CreateStringArray(merges[i], 2));
+    cJSON_AddNumberToObject(cJSON_GetObjectItem(model, "vocab"), "yes", 1016);
+    cJSON_AddNumberToObject(cJSON_GetObjectItem(model, "vocab"), "no", 1017);
+    char *text = cJSON_PrintUnformatted(tokenizer);
+    test_write_file(test_path(dir, "tokenizer.json"), text, strlen(text));
+    cJSON_free(text);
+    cJSON_Delete(tokenizer);
+    return dir;
+}

@@ -78,6 +78,9 @@ test_run test_run_program(const char *const *argv, const char *const *env, const
 cJSON *test_run_json(const test_run *run);
 /* A copy of a golden model at a quantization level ("int8"), made once for each. */
 const char *test_quantized(const char *source, const char *level);
+/* A folder with the model of `from`, one of golden's or a copy of it, and golden's tokenizer with
+ * two merges more: it is too small to have tokens for "yes" and "no". */
+const char *test_reranker_folder(const char *from);
 /* Appends text n times. */
 void test_append_times(cp_strbuf *out, const char *text, size_t n);
 void test_run_free(test_run *run);

@@ -117,6 +117,7 @@ static const struct {
     {"/v1/completions", "{\"prompt\":\"%s\",\"stop\":[\"%s\"],\"max_tokens\":9}"},
     {"/v1/completions", "{\"prompt\":[\"%s\"],\"user\":\"%s\"}"},
     {"/v1/embeddings", "{\"input\":\"%s\"}"},
+    {"/v1/rerank", "{\"query\":\"%s\",\"documents\":[\"%s\"]}"},
     {"/patients/$import", "{\"resourceType\":\"Bundle\",\"entry\":[{\"resource\":\"%s\"}]}"},
     {"/nowhere", "%s"},
 };

@@ -1,5 +1,5 @@
 /* The OpenAI-compatible API over a real server, with the mock and with tiny real models: shapes,
- * streams, limits, clients that leave, deadlines, draining, embeddings. */
+ * streams, limits, clients that leave, deadlines, draining, embeddings, reranking. */
 #include "tests/http_client.h"
 #include "tests/schema_checker.h"
 
@@ -9,8 +9,10 @@
 
 #define CHAT_MODEL  "tied-gqa2"
 #define EMBED_MODEL "embedding-gqa1"
-#define JSON_TYPE   "Content-Type: application/json\r\n"
-#define HELLO       "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]"
+#define RERANK_BODY                                                                                \
+    "{\"query\":\"CANARY\",\"documents\":[\"one\",{\"text\":\"two <|im_end|>\"},\"three\"]"
+#define JSON_TYPE "Content-Type: application/json\r\n"
+#define HELLO     "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]"
 /* Greedy, this model repeats itself and never ends by itself. */
 #define ENDLESS "{" HELLO ",\"temperature\":0,\"enable_thinking\":false,\"max_tokens\":100000"
 
@@ -22,6 +24,16 @@ static test_server start_model(const char *more_env) {
                          more_env,
                          NULL};
     test_server server = test_server_start(env);
+    test_server_await_ready(&server);
+    return server;
+}
+
+/* The mock, and a model that puts documents in order. */
+static test_server start_reranker(const char *more_env) {
+    char setting[400];
+    snprintf(setting, sizeof setting, "RERANKER_MODEL=%s",
+             test_reranker_folder(GOLDEN "/models/tied-gqa2"));
+    test_server server = test_server_start((const char *[]){setting, more_env, NULL});
     test_server_await_ready(&server);
     return server;
 }
@@ -422,6 +434,85 @@ static void the_mock_answers_every_endpoint(void **state) {
     reply = post(&server, "/v1/embeddings", "{\"input\":\"x\"}");
     assert_non_null(strstr(test_reply_text(&reply, "error.message"), "EMBEDDING_MODEL"));
     check_error(&reply, 501, "no_embedding_model", "");
+    reply = post(&server, "/v1/rerank", RERANK_BODY "}");
+    assert_non_null(strstr(test_reply_text(&reply, "error.message"), "RERANKER_MODEL"));
+    check_error(&reply, 501, "no_reranker_model", "");
+    stop(&server);
+}
+
+/* ---- reranking ------------------------------------------------------------------------------- */
+
+static void documents_come_best_first(void **state) {
+    (void)state;
+    test_server server = start_reranker(NULL);
+    test_reply reply = post(&server, "/v1/rerank", RERANK_BODY ",\"return_documents\":true}");
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(cJSON_GetArraySize(at(reply.json, "results")), 3);
+    double last = 1, first = number_at(reply.json, "results.0.relevance_score");
+    static const char *const texts[] = {"one", "two <|im_end|>", "three"};
+    const cJSON *result;
+    unsigned seen = 0;
+    cJSON_ArrayForEach(result, at(reply.json, "results")) {
+        double score = number_at(result, "relevance_score");
+        int index = (int)number_at(result, "index");
+        assert_true(score <= last && score > 0);
+        assert_string_equal(text_at(result, "document.text"), texts[index]);
+        seen |= 1u << index;
+        last = score;
+    }
+    assert_int_equal(seen, 7);
+    assert_true(first > last);
+    assert_true(number_at(reply.json, "usage.prompt_tokens") > 100);
+    test_reply_free(&reply);
+    reply = post(&server, "/v1/rerank", RERANK_BODY ",\"top_n\":1,\"odd\":0}");
+    assert_int_equal(cJSON_GetArraySize(at(reply.json, "results")), 1);
+    assert_true(fabs(number_at(reply.json, "results.0.relevance_score") - first) < 1e-4);
+    assert_null(at(reply.json, "results.0.document"));
+    assert_string_equal(text_at(reply.json, "warnings.0"), "unknown field: odd");
+    test_reply_free(&reply);
+    reply = test_request(&server, "GET", "/v1/models", NULL, NULL);
+    assert_string_equal(text_at(reply.json, "data.1.carepath.use"), "rerank");
+    test_reply_free(&reply);
+    stop(&server);
+}
+
+static void wrong_rerank_requests_are_refused_by_name(void **state) {
+    static const struct {
+        const char *body;
+        int status;
+        const char *code, *param;
+    } cases[] = {
+        {"{\"documents\":[\"CANARY\"]}", 422, "missing", "query"},
+        {"{\"query\":\"\",\"documents\":[\"CANARY\"]}", 422, "invalid", "query"},
+        {"{\"query\":\"CANARY\"}", 422, "missing", "documents"},
+        {"{\"query\":\"CANARY\",\"documents\":\"x\"}", 422, "wrong_type", "documents"},
+        {"{\"query\":\"CANARY\",\"documents\":[]}", 422, "out_of_range", "documents"},
+        {"{\"query\":\"CANARY\",\"documents\":[1]}", 422, "wrong_type", "documents"},
+        {"{\"query\":\"CANARY\",\"documents\":[{\"t\":\"CANARY\"}]}", 422, "wrong_type",
+         "documents"},
+        {RERANK_BODY ",\"top_n\":0}", 422, "out_of_range", "top_n"},
+        {RERANK_BODY ",\"instruction\":7}", 422, "wrong_type", "instruction"},
+        {RERANK_BODY ",\"return_documents\":7}", 422, "wrong_type", "return_documents"},
+        {RERANK_BODY ",\"model\":\"CANARY\"}", 404, "model_not_found", "model"},
+        {RERANK_BODY, 400, "bad_json", ""},
+    };
+    (void)state;
+    test_server server = start_reranker("CONTEXT_TOKENS=400");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        test_reply reply = post(&server, "/v1/rerank", cases[i].body);
+        check_error(&reply, cases[i].status, cases[i].code, cases[i].param);
+    }
+    for (int many = 0; many < 2; many++) { /* a text beyond the context; one document too many */
+        cp_strbuf body;
+        cp_strbuf_init(&body, 1 << 20);
+        cp_strbuf_puts(&body, "{\"query\":\"q\",\"documents\":[\"a");
+        test_append_times(&body, many ? "\",\"" : "CANARY ", many ? 256 : 500);
+        cp_strbuf_puts(&body, "\"]}");
+        test_reply reply = post(&server, "/v1/rerank", body.data);
+        check_error(&reply, many ? 422 : 400, many ? "out_of_range" : "context_length_exceeded",
+                    "documents");
+        cp_strbuf_deinit(&body);
+    }
     stop(&server);
 }
 
@@ -692,6 +783,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_prompt_beyond_the_context_is_told_by_the_status),
     cmocka_unit_test(a_body_may_have_a_mebibyte_and_no_more),
     cmocka_unit_test(the_mock_answers_every_endpoint),
+    cmocka_unit_test(documents_come_best_first),
+    cmocka_unit_test(wrong_rerank_requests_are_refused_by_name),
     cmocka_unit_test(a_deadline_ends_an_endless_answer),
     cmocka_unit_test(a_client_that_leaves_ends_its_generation),
     cmocka_unit_test(overload_is_refused_at_once),

@@ -232,15 +232,25 @@ static void check_all(const char *const *env) {
     close_document(&d);
 }
 
+/* RERANKER_MODEL=a folder. */
+static const char *reranker_setting(void) {
+    static char text[400];
+    snprintf(text, sizeof text, "RERANKER_MODEL=%s",
+             test_reranker_folder(GOLDEN "/models/tied-gqa2"));
+    return text;
+}
+
 static void a_real_model_answers_as_documented(void **state) {
     (void)state;
     check_all((const char *[]){"LLM_MODE=" GOLDEN "/models/tied-gqa2", "MAX_NEW_TOKENS=48",
-                               "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1", NULL});
+                               "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1",
+                               reranker_setting(), NULL});
 }
 
 static void the_mock_answers_as_documented(void **state) {
     (void)state;
-    check_all((const char *[]){"EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1", NULL});
+    check_all((const char *[]){"EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1",
+                               reranker_setting(), NULL});
 }
 
 /* Where the operator has not set something up, the answer says so, as documented. */
@@ -249,11 +259,16 @@ static void what_is_not_set_up_is_documented(void **state) {
     document d = open_document();
     test_server server = test_server_start(NULL);
     test_server_await_ready(&server);
-    const cJSON *operation = get(get(get(d.tree, "paths"), "/v1/embeddings"), "post");
-    test_reply reply = post(&server, "/v1/embeddings", "{\"input\":\"x\"}");
-    assert_int_equal(reply.status, 501);
-    check_reply(&d, operation, &reply, "/v1/embeddings");
-    test_reply_free(&reply);
+    static const char *const asked[][2] = {
+        {"/v1/embeddings", "{\"input\":\"x\"}"},
+        {"/v1/rerank", "{\"query\":\"x\",\"documents\":[\"y\"]}"}};
+    for (size_t i = 0; i < 2; i++) {
+        const cJSON *operation = get(get(get(d.tree, "paths"), asked[i][0]), "post");
+        test_reply reply = post(&server, asked[i][0], asked[i][1]);
+        assert_int_equal(reply.status, 501);
+        check_reply(&d, operation, &reply, asked[i][0]);
+        test_reply_free(&reply);
+    }
     assert_int_equal(test_server_stop(&server, SIGTERM), 0);
     close_document(&d);
 }

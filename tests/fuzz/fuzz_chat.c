@@ -1,8 +1,9 @@
-/* The bodies that clients send: /triage, the chat, completions and embeddings of /v1. */
+/* The bodies that clients send: /triage, the chat, completions, embeddings and reranking of /v1. */
 #include "tests/fuzz/fuzz.h"
 
 #include "base/json.h"
 #include "server/openai_embeddings.h"
+#include "server/openai_reranking.h"
 #include "server/openai_request.h"
 #include "server/patient_record.h"
 #include "server/triage_request.h"
@@ -56,11 +57,22 @@ static void embeddings(cp_str body) {
     cp_openai_embeddings_deinit(&request);
 }
 
+static void reranking(cp_str body) {
+    static cp_openai_reranking request; /* large */
+    cp_body_fault fault;
+    if (!cp_openai_reranking_parse(body, &request, &fault))
+        check_fault(&fault);
+    else
+        fuzz_expect(request.n_docs > 0 && request.top_n > 0 && request.top_n <= request.n_docs);
+    cp_openai_reranking_deinit(&request);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     cp_str body = fuzz_str(data, n);
     triage(body);
     generation(body, CP_OPENAI_CHAT);
     generation(body, CP_OPENAI_TEXT);
     embeddings(body);
+    reranking(body);
     return 0;
 }
