@@ -134,7 +134,13 @@ static cp_status open_audit(serving *s, cp_error *err) {
 
 static cp_status open_triage(serving *s, cp_error *err) {
     const cp_grounding_parts sources = {
-        .settings = &s->settings, .patients = s->patients, .metrics = s->metrics};
+        .settings = &s->settings,
+        .metrics = s->metrics,
+        .inference = s->inference,
+        .patients = s->patients,
+        .embedder = cp_openai_embedder(s->openai),
+        .reranker = cp_openai_reranker(s->openai),
+    };
     cp_status status = cp_grounding_open(&sources, &s->grounding, err);
     const cp_triage_parts parts = {
         .settings = &s->settings,
@@ -160,12 +166,12 @@ static cp_status start(serving *s, cp_error *err) {
     if (status == CP_OK)
         status = open_audit(s, err);
     if (status == CP_OK)
+        status = cp_openai_create(&s->settings, s->inference, s->audit, &s->openai, err);
+    if (status == CP_OK)
         status = open_triage(s, err);
     if (status == CP_OK)
         status =
             cp_start_rules_check_review(&s->settings, cp_triage_rules_reviewed_by(s->triage), err);
-    if (status == CP_OK)
-        status = cp_openai_create(&s->settings, s->inference, s->audit, &s->openai, err);
     if (status != CP_OK)
         return status;
     s->api.settings = &s->settings;
@@ -310,9 +316,9 @@ int cmd_serve(int argc, char **argv) {
     int status = run(&s);
     cp_inference_free(s.inference);
     cp_audit_close(s.audit);
-    cp_openai_free(s.openai);
     cp_triage_free(s.triage);
     cp_grounding_close(s.grounding);
+    cp_openai_free(s.openai);
     cp_patients_close(s.patients);
     cp_phi_guard_stop();
     cp_metrics_free(s.metrics);

@@ -128,6 +128,10 @@ void cp_metrics_found(cp_metrics *metrics, const cp_retrieved *found) {
     cp_counter_add(&metrics->sources.unindexed, found->n_unindexed);
 }
 
+void cp_metrics_foreign(cp_metrics *metrics, size_t n) {
+    cp_counter_add(&metrics->sources.foreign, n);
+}
+
 void cp_metrics_support(cp_metrics *metrics, const cp_support_counts *counts) {
     cp_source_metrics *sources = &metrics->sources;
     size_t n = 0;

@@ -39,6 +39,8 @@ void cp_metrics_retrieval(cp_metrics *metrics, cp_retrieval_stage stage, double 
 void cp_metrics_retrieval_failed(cp_metrics *metrics, cp_retrieval_stage stage);
 /* What was found for a question: passages, and hits that were dropped. */
 void cp_metrics_found(cp_metrics *metrics, const cp_retrieved *found);
+/* A store returned documents of somebody else. */
+void cp_metrics_foreign(cp_metrics *metrics, size_t n);
 void cp_metrics_support(cp_metrics *metrics, const cp_support_counts *counts);
 
 /* A request was refused for who asks; `reason` is the error's code. */

@@ -25,6 +25,8 @@ cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference,
     openai->created = (int64_t)time(NULL);
     cp_status status = cp_text_models_open_embedder(settings, &openai->embedder, err);
     if (status == CP_OK)
+        status = cp_text_models_open_reranker(settings, &openai->reranker, err);
+    if (status == CP_OK)
         *out = openai;
     else
         cp_openai_free(openai);
@@ -35,7 +37,16 @@ void cp_openai_free(cp_openai *openai) {
     if (!openai)
         return;
     cp_embedder_close(openai->embedder);
+    cp_reranker_close(openai->reranker);
     free(openai);
+}
+
+cp_embedder *cp_openai_embedder(const cp_openai *openai) {
+    return openai->embedder;
+}
+
+cp_reranker *cp_openai_reranker(const cp_openai *openai) {
+    return openai->reranker;
 }
 
 void cp_openai_drain(cp_openai *openai) {

@@ -12,17 +12,22 @@
 #include "server/audit_log.h"
 #include "server/http_server.h"
 #include "server/inference.h"
+#include "server/text_models.h"
 
 typedef struct cp_openai cp_openai;
 
-/* Opens the embedding model, if there is one. Borrows all; the inference need not be started yet.
- * `audit` (NULL: none) records what the model writes before it leaves; of a stream, before its
- * end. */
+/* Opens the embedding and the reranking model, if there are any. Borrows all; the inference need
+ * not be started yet. `audit` (NULL: none) records what the model writes before it leaves; of a
+ * stream, before its end. */
 cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference, cp_audit *audit,
                            cp_openai **out, cp_error *err) CP_MUST_CHECK;
 /* After the last request, and after the inference service, which may run its errands. NULL is
  * allowed. */
 void cp_openai_free(cp_openai *openai);
+
+/* For other errands in the engine's thread; NULL where there is none. */
+cp_embedder *cp_openai_embedder(const cp_openai *openai);
+cp_reranker *cp_openai_reranker(const cp_openai *openai);
 
 /* Each answers or defers. */
 void cp_openai_handle_chat(cp_openai *openai, cp_http_request *request);

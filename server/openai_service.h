@@ -12,6 +12,7 @@ struct cp_openai {
     cp_inference *inference;
     cp_audit *audit;       /* NULL: none */
     cp_embedder *embedder; /* NULL: no embedding model */
+    cp_reranker *reranker; /* NULL: no reranking model */
     int64_t created;       /* seconds since 1970 */
     atomic_bool draining, cancel_all;
     atomic_size_t n_unfinished;

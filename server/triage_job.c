@@ -407,6 +407,8 @@ static void ground(cp_triage_job *j) {
     j->grounding.record = j->record;
     j->grounding.mrn = j->request.mrn;
     j->grounding.query = j->request.query;
+    j->grounding.deadline_ns = j->deadline_ns;
+    j->grounding.is_unwanted = is_cancelled;
     j->grounding.on_done = on_grounded;
     j->grounding.user = j;
     cp_grounding_find(j->triage->with.grounding, &j->grounding);
