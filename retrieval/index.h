@@ -1,13 +1,15 @@
 /* The local index: BM25 postings and int8 vectors of documents, in one folder, mapped into memory.
  *
- *     INDEX_DIR/segment-N   immutable: entries ordered by (MRN, id, chunk), so that a patient's are
- * one run and those of nobody the first; term table, postings, vectors INDEX_DIR/tail-N
- * append-only: documents put and removed since, in checksummed frames
+ *     INDEX_DIR/segment-N  immutable: entries ordered by (MRN, id, chunk), so that a patient's are
+ *                          one run and those of nobody the first; words, postings, vectors
+ *     INDEX_DIR/tail-N     append-only: what each commit since put and removed, one checksummed
+ *                          frame a commit
+ *     INDEX_DIR/current    which N counts
  *
  * One process writes (a lock sees to it), many read at the same time. What cp_index_commit has
  * acknowledged is on the disk, whatever is killed after; a torn last frame is cut off at the next
  * opening for writing and passed over by readers. Compaction writes a new pair beside the old one
- * and renames. Readers look for new frames and pairs with cp_index_refresh.
+ * and renames `current`. Readers look for new frames and pairs with cp_index_refresh.
  *
  * Queries work on a view: one consistent state, kept until it is released, whatever is written
  * meanwhile. An index without a folder lives in memory and is the same otherwise. Any thread may
@@ -47,7 +49,8 @@ cp_status cp_index_put(cp_index *index, const cp_index_doc *doc, cp_error *err) 
 /* CP_OK also where there is none. */
 cp_status cp_index_remove(cp_index *index, const char *mrn, const char *id,
                           cp_error *err) CP_MUST_CHECK;
-/* All of it is on the disk, and in the next view. */
+/* All of it is on the disk, and in the next view. After a failure nothing of it is, and what was
+ * put waits for the next try. A compaction that fails does not fail the commit. */
 cp_status cp_index_commit(cp_index *index, cp_error *err) CP_MUST_CHECK;
 cp_status cp_index_compact(cp_index *index, cp_error *err) CP_MUST_CHECK;
 /* For readers: takes in what a writer has committed since. Cheap when there is nothing new. */
@@ -73,6 +76,8 @@ typedef struct cp_index_item {
     cp_vector vector;
 } cp_index_item;
 cp_index_item cp_index_view_item(const cp_index_view *view, uint32_t number);
+/* Reads all of it: every checksum and every number. What is damaged is named. */
+cp_status cp_index_view_verify(const cp_index_view *view, cp_error *err) CP_MUST_CHECK;
 
 typedef struct cp_hit {
     uint32_t number;

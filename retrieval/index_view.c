@@ -247,6 +247,13 @@ cp_index_item cp_index_view_item(const cp_index_view *view, uint32_t number) {
                            .vector = chunk.vector};
 }
 
+cp_status cp_index_view_verify(const cp_index_view *view, cp_error *err) {
+    cp_status status = CP_OK;
+    for (size_t i = 0; i < view->n_parts && status == CP_OK; i++)
+        status = cp_segment_verify(view->parts[i].segment, err);
+    return status;
+}
+
 float cp_index_view_idf(const cp_index_view *view, uint64_t hash) {
     double df = 0, n = view->n_entries;
     for (size_t i = 0; i < view->n_parts; i++)

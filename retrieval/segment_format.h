@@ -21,7 +21,7 @@
 
 #include "retrieval/entry.h"
 
-#define CP_SEGMENT_MAGIC      0x31676573786469ull /* "idxseg1" */
+#define CP_SEGMENT_MAGIC      0x316d676573786469ull /* "idxsegm1" */
 #define CP_SEGMENT_VERSION    1u
 #define CP_SEGMENT_ALIGN      64u
 #define CP_SEGMENT_MODEL_CAP  128
