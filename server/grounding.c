@@ -63,13 +63,23 @@ static cp_status open_retriever(cp_grounding *g, const char *words, cp_error *er
     return status == CP_OK ? cp_retriever_create(&options, &g->retriever, err) : status;
 }
 
+/* A DATA_DIR of an operator's own may lack it: then a record's own documents are all there is. */
+static cp_status open_knowledge(cp_grounding *g, const char *dir, cp_error *err) {
+    cp_status status = cp_knowledge_open(dir, &g->knowledge, err);
+    if (status != CP_ERR_NOT_FOUND)
+        return status;
+    cp_log(CP_LOG_WARN, "there is no knowledge base: DATA_DIR has no folder knowledge/");
+    return cp_knowledge_make_empty(&g->knowledge, err);
+}
+
 static cp_status open_parts(cp_grounding *g, cp_error *err) {
-    char dir[CP_PATH_CAP], words[CP_PATH_CAP];
+    char dir[CP_PATH_CAP], file[CP_PATH_CAP];
     cp_status status = cp_path_join(g->with.settings->data_dir, "knowledge", dir, sizeof dir, err);
     if (status == CP_OK)
-        status = cp_path_join(dir, "words.json", words, sizeof words, err);
+        status = cp_path_join(dir, "words.json", file, sizeof file, err);
+    const char *words = cp_file_exists(file) ? file : NULL;
     if (status == CP_OK)
-        status = cp_knowledge_open(dir, &g->knowledge, err);
+        status = open_knowledge(g, dir, err);
     if (status == CP_OK)
         status = cp_claim_terms_create(g->knowledge, words, &g->terms, err);
     return status == CP_OK && g->k > 0 ? open_retriever(g, words, err) : status;

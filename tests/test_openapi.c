@@ -248,13 +248,15 @@ static void check_all(const char *const *env) {
 
 static void a_real_model_answers_as_documented(void **state) {
     (void)state;
-    check_all((const char *[]){"LLM_MODE=" GOLDEN "/models/tied-gqa2", "MAX_NEW_TOKENS=48",
+    check_all((const char *[]){"DATA_DIR=data", "LLM_MODE=" GOLDEN "/models/tied-gqa2",
+                               "MAX_NEW_TOKENS=48",
                                "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1", NULL});
 }
 
 static void the_mock_answers_as_documented(void **state) {
     (void)state;
-    check_all((const char *[]){"EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1", NULL});
+    check_all((const char *[]){"DATA_DIR=data", "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1",
+                               NULL});
 }
 
 /* Where the operator has not set something up, the answer says so, as documented. */
