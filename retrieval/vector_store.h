@@ -42,13 +42,18 @@ struct cp_vector_store {
 cp_status cp_vector_store_open_local(cp_index *index, size_t n_threads, cp_vector_store **out,
                                      cp_error *err) CP_MUST_CHECK;
 
+#define CP_PINECONE_MODEL_CAP 96
 typedef struct cp_pinecone_config {
     const char *host;       /* the index's own URL, https://...; http:// on loopback only */
     const char *api_key;    /* sent as Api-Key; never shown */
     const char *namespace_; /* "" for the default */
+    const char *model; /* what makes the vectors; those of another are never returned. NULL: "" */
     size_t width;
-    int64_t timeout_ms; /* of a whole call, tries included */
+    int64_t timeout_ms; /* of a request, tries included; put, remove and each may need many */
 } cp_pinecone_config;
+/* What leaves this machine and is kept: hashes as ids, vectors, and as metadata MRN, id, kind,
+ * content hash, offsets, model. The first put looks whether the index is as wide as the vectors
+ * and compares by cosine. */
 cp_status cp_vector_store_open_pinecone(const cp_pinecone_config *config, cp_vector_store **out,
                                         cp_error *err) CP_MUST_CHECK;
 

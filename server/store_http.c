@@ -9,113 +9,24 @@
  * patient's MRN and our key go to the configured server only. */
 #include "server/patient_store.h"
 
-#include "base/clock.h"
-#include "base/crypto.h"
-#include "base/http_client.h"
+#include "base/http_pool.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define MAX_TRIES     3
-#define PAUSE_MS      50 /* longest pause before the second try; doubles */
-#define MAX_CONNECT_S 1.0
+#define MAX_TRIES 3
+#define PAUSE_MS  50 /* longest pause before the second try; doubles */
 
 typedef struct http_store {
     cp_patient_store base; /* first: the interface is the store */
     cp_http_url url;
     char *prefix; /* the base URL without a slash at its end */
     char *key;    /* or NULL */
-    int64_t timeout_ms;
-    pthread_mutex_t lock;
-    cp_http_client **idle; /* [max_idle]: connections to use again */
-    size_t n_idle, max_idle;
+    cp_http_pool *pool;
 } http_store;
-
-/* ---- connections ------------------------------------------------------------------------ */
-
-static cp_status take_client(http_store *store, cp_http_client **out, cp_error *err) {
-    pthread_mutex_lock(&store->lock);
-    *out = store->n_idle > 0 ? store->idle[--store->n_idle] : NULL;
-    pthread_mutex_unlock(&store->lock);
-    return *out ? CP_OK : cp_http_client_create(out, err);
-}
-
-static void give_client(http_store *store, cp_http_client *client) {
-    pthread_mutex_lock(&store->lock);
-    bool fits = store->n_idle < store->max_idle;
-    if (fits)
-        store->idle[store->n_idle++] = client;
-    pthread_mutex_unlock(&store->lock);
-    if (!fits)
-        cp_http_client_free(client);
-}
-
-/* ---- tries ------------------------------------------------------------------------------ */
-
-static double left_s(const http_store *store, uint64_t begun_ns) {
-    return ((double)store->timeout_ms - cp_clock_ms_since(begun_ns)) / 1e3;
-}
-
-static cp_status send_once(http_store *store, cp_http_client *client, const cp_http_call *what,
-                           uint64_t begun_ns, cp_http_answer *answer, cp_error *err) {
-    cp_http_call call = *what;
-    double left = left_s(store, begun_ns);
-    call.total_s = left > 0.001 ? left : 0.001; /* 0 would be no limit */
-    call.connect_s = call.total_s < MAX_CONNECT_S ? call.total_s : MAX_CONNECT_S;
-    return cp_http_client_send(client, &call, answer, err);
-}
-
-/* Would another try help? */
-static bool may_retry(cp_status status, const cp_http_answer *answer) {
-    switch (answer->end) {
-    case CP_HTTP_WHOLE:
-        return status == CP_OK && (answer->status == 429 || answer->status >= 500);
-    case CP_HTTP_NO_CONNECTION:
-    case CP_HTTP_CUT:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* A random part of the pause, so that many servers do not come back at the same moment. False when
- * the time would be over. */
-static bool pause_before(const http_store *store, unsigned tries, uint64_t begun_ns) {
-    uint32_t random = 0;
-    cp_error ignored;
-    if (cp_random_bytes(&random, sizeof random, &ignored) != CP_OK)
-        random = UINT32_MAX / 2;
-    double s = (double)random / UINT32_MAX * (PAUSE_MS << (tries - 1)) / 1e3;
-    if (s >= left_s(store, begun_ns))
-        return false;
-    const struct timespec wait = {.tv_sec = 0, .tv_nsec = (long)(s * 1e9)};
-    nanosleep(&wait, NULL);
-    return true;
-}
-
-/* The last try's answer; released by the caller. */
-static cp_status send_tries(http_store *store, const cp_http_call *call, cp_http_answer *answer,
-                            cp_error *err) {
-    cp_http_client *client;
-    uint64_t begun = cp_clock_ns();
-    *answer = (cp_http_answer){.status = 0};
-    cp_status status = take_client(store, &client, err);
-    if (status != CP_OK)
-        return status;
-    for (unsigned tries = 1;; tries++) {
-        status = send_once(store, client, call, begun, answer, err);
-        if (tries == MAX_TRIES || !may_retry(status, answer) || !pause_before(store, tries, begun))
-            break;
-        cp_http_answer_deinit(answer);
-    }
-    give_client(store, client);
-    return status;
-}
 
 static cp_status ask(http_store *store, const char *method, const char *mrn, const char *tail,
                      cp_str body, cp_http_answer *answer, cp_error *err) {
@@ -136,7 +47,7 @@ static cp_status ask(http_store *store, const char *method, const char *mrn, con
         .body = body,
         .max_bytes = CP_RECORD_MAX_BYTES,
     };
-    cp_status status = send_tries(store, &call, answer, err);
+    cp_status status = cp_http_pool_send(store->pool, &call, answer, err);
     free(url);
     return status;
 }
@@ -212,10 +123,7 @@ static size_t http_count(cp_patient_store *base) {
 
 static void http_close(cp_patient_store *base) {
     http_store *store = (http_store *)base;
-    while (store->n_idle > 0)
-        cp_http_client_free(store->idle[--store->n_idle]);
-    pthread_mutex_destroy(&store->lock);
-    free(store->idle);
+    cp_http_pool_free(store->pool);
     free(store->prefix);
     if (store->key)
         explicit_bzero(store->key, strlen(store->key));
@@ -237,11 +145,14 @@ static cp_status copy_config(http_store *store, const cp_remote_config *config, 
         n--;
     store->prefix = cp_copy_bytes(config->url, n);
     store->key = config->key ? strdup(config->key) : NULL;
-    store->idle = calloc(config->n_connections, sizeof(cp_http_client *));
-    store->max_idle = config->n_connections;
-    store->timeout_ms = config->timeout_ms;
-    bool whole = store->prefix && store->idle && (store->key || !config->key);
-    return whole ? CP_OK : cp_error_no_memory(err, "patient store");
+    bool whole = store->prefix && (store->key || !config->key);
+    const cp_http_pool_options options = {.max_idle = config->n_connections,
+                                          .timeout_ms = config->timeout_ms,
+                                          .max_tries = MAX_TRIES,
+                                          .pause_ms = PAUSE_MS,
+                                          .max_pause_ms = PAUSE_MS << MAX_TRIES};
+    return whole ? cp_http_pool_create(&options, &store->pool, err)
+                 : cp_error_no_memory(err, "patient store");
 }
 
 cp_status cp_patient_store_open_http(const cp_remote_config *config, cp_patient_store **out,
@@ -256,7 +167,6 @@ cp_status cp_patient_store_open_http(const cp_remote_config *config, cp_patient_
                                      .put = http_put,
                                      .count = http_count,
                                      .close = http_close};
-    pthread_mutex_init(&store->lock, NULL);
     cp_status status = check_url(config, &store->url, err);
     if (status == CP_OK)
         status = copy_config(store, config, err);

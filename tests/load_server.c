@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REQUEST_MAX ((size_t)1 << 20)
+#define REQUEST_MAX ((size_t)4 << 20)
 
 bool load_send(const load_exchange *x, const char *bytes) {
     size_t left = strlen(bytes);
