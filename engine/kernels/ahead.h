@@ -1,9 +1,14 @@
-/* Asking for weights before they are needed, when few tokens stream through neighbouring tiles. */
+/* Asking for memory before it is needed: weights, when few tokens stream through neighbouring
+ * tiles, and stored vectors. */
 #ifndef CP_ENGINE_KERNELS_AHEAD_H
 #define CP_ENGINE_KERNELS_AHEAD_H
 
 #include "base/mem.h"
 #include "engine/quant.h"
+
+/* Of stored vectors (int8_dots): rows at a time, and bytes that are asked for ahead of each. */
+#define CP_DOTS_ROWS  4
+#define CP_DOTS_AHEAD 4096
 
 #define CP_AHEAD_INLINE static inline __attribute__((always_inline))
 /* How far ahead, in superblocks: about 3 KiB. Farther lost up to 10% (int4). */

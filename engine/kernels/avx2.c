@@ -2,9 +2,13 @@
 #include "engine/kernels/kernels.h"
 
 #include "engine/kernels/avx2_quant.h"
+#include "engine/kernels/ahead.h"
 #include "engine/kernels/lanes.h"
 
 #include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
 
 /* The 16 partial sums of a reduction. */
 typedef struct sums16 {
@@ -195,6 +199,48 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
     cp_swiglu_from(i, gate, up, n, out);
 }
 
+INLINE int32_t sum8(__m256i s) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+    __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+
+INLINE __m256i load_wide(const int8_t *from) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from));
+}
+
+/* Widened to 16 bits before they are multiplied: the byte products saturate. */
+INLINE void dots_of_rows(const int8_t *rows, size_t n_rows, size_t width, const int8_t *query,
+                         int32_t *out) {
+    __m256i s[CP_DOTS_ROWS];
+    size_t i = 0;
+    UNROLL for (size_t r = 0; r < n_rows; r++) s[r] = _mm256_setzero_si256();
+    for (; i + 16 <= width; i += 16) {
+        __m256i q = load_wide(query + i);
+        UNROLL for (size_t r = 0; r < n_rows; r++) {
+            const int8_t *at = rows + r * width + i;
+            if (i % CP_CACHE_LINE == 0)
+                __builtin_prefetch(at + CP_DOTS_AHEAD);
+            s[r] = _mm256_add_epi32(s[r], _mm256_madd_epi16(load_wide(at), q));
+        }
+    }
+    UNROLL for (size_t r = 0; r < n_rows; r++) {
+        int32_t sum = sum8(s[r]);
+        for (size_t k = i; k < width; k++)
+            sum += rows[r * width + k] * query[k];
+        out[r] = sum;
+    }
+}
+
+static void int8_dots(const int8_t *rows, size_t n, size_t width, const int8_t *query,
+                      int32_t *out) {
+    size_t r = 0;
+    for (; r + CP_DOTS_ROWS <= n; r += CP_DOTS_ROWS)
+        dots_of_rows(rows + r * width, CP_DOTS_ROWS, width, query, out + r);
+    for (; r < n; r++)
+        dots_of_rows(rows + r * width, 1, width, query, out + r);
+}
+
 const cp_kernels *cp_kernels_avx2(void) {
     static const cp_kernels table = {
         .name = "avx2",
@@ -210,6 +256,7 @@ const cp_kernels *cp_kernels_avx2(void) {
         .quant_product = {[CP_INT8] = cp_avx2_product_int8,
                           [CP_INT5] = cp_avx2_product_int5,
                           [CP_INT4] = cp_avx2_product_int4},
+        .int8_dots = int8_dots,
     };
     return &table;
 }

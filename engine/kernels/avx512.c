@@ -2,6 +2,7 @@
 #include "engine/kernels/kernels.h"
 
 #include "engine/kernels/avx512_quant.h"
+#include "engine/kernels/ahead.h"
 #include "engine/kernels/lanes.h"
 
 #include <immintrin.h>
@@ -173,6 +174,44 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
     }
 }
 
+/* The instruction multiplies unsigned with signed bytes, without saturation: rows go in 128 higher,
+ * and 128 times the sum of the query is taken off again (`surplus`). */
+INLINE void dots_of_rows(const int8_t *rows, size_t n_rows, size_t width, const int8_t *query,
+                         int32_t surplus, int32_t *out) {
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    __m512i s[CP_DOTS_ROWS];
+    size_t i = 0;
+    UNROLL for (size_t r = 0; r < n_rows; r++) s[r] = _mm512_setzero_si512();
+    for (; i + 64 <= width; i += 64) {
+        __m512i q = _mm512_loadu_si512(query + i);
+        UNROLL for (size_t r = 0; r < n_rows; r++) {
+            const int8_t *at = rows + r * width + i;
+            __builtin_prefetch(at + CP_DOTS_AHEAD);
+            s[r] = _mm512_dpbusd_epi32(s[r], _mm512_xor_si512(_mm512_loadu_si512(at), flip), q);
+        }
+    }
+    __mmask64 tail = ((__mmask64)1 << (width - i)) - 1;
+    __m512i q = _mm512_maskz_loadu_epi8(tail, query + i);
+    UNROLL for (size_t r = 0; r < n_rows; r++) {
+        __m512i row = _mm512_maskz_loadu_epi8(tail, rows + r * width + i);
+        out[r] =
+            _mm512_reduce_add_epi32(_mm512_dpbusd_epi32(s[r], _mm512_xor_si512(row, flip), q)) -
+            surplus;
+    }
+}
+
+static void int8_dots(const int8_t *rows, size_t n, size_t width, const int8_t *query,
+                      int32_t *out) {
+    int32_t surplus = 0;
+    size_t r = 0;
+    for (size_t i = 0; i < width; i++)
+        surplus += 128 * query[i];
+    for (; r + CP_DOTS_ROWS <= n; r += CP_DOTS_ROWS)
+        dots_of_rows(rows + r * width, CP_DOTS_ROWS, width, query, surplus, out + r);
+    for (; r < n; r++)
+        dots_of_rows(rows + r * width, 1, width, query, surplus, out + r);
+}
+
 const cp_kernels *cp_kernels_avx512(void) {
     static const cp_kernels table = {
         .name = "avx512",
@@ -188,6 +227,7 @@ const cp_kernels *cp_kernels_avx512(void) {
         .quant_product = {[CP_INT8] = cp_avx512_product_int8,
                           [CP_INT5] = cp_avx512_product_int5,
                           [CP_INT4] = cp_avx512_product_int4},
+        .int8_dots = int8_dots,
     };
     return &table;
 }

@@ -55,6 +55,11 @@ typedef struct cp_kernels {
      * nothing but those outputs. */
     void (*quant_product[CP_N_QUANTS])(const void *w, size_t rows, const cp_activations *x,
                                        size_t n_tokens, float *out, size_t stride);
+
+    /* out[r] = sum of rows[r * width + i] * query[i], exactly, for r in 0..n: stored vectors with
+     * one that is looked for. All of -128..127; width at most 32768, so that the sum fits. */
+    void (*int8_dots)(const int8_t *rows, size_t n, size_t width, const int8_t *query,
+                      int32_t *out);
 } cp_kernels;
 
 /* Row r of tiles at w, n inputs, to float32: integer x scale. (Embedding lookups; not in the table

@@ -2,6 +2,7 @@
  */
 #include "engine/kernels/neon.h"
 
+#include "engine/kernels/ahead.h"
 #include "engine/kernels/lanes.h"
 
 #include <arm_neon.h>
@@ -198,6 +199,29 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
     cp_swiglu_from(i, gate, up, n, out);
 }
 
+/* Products of bytes fit 16 bits, also (-128)^2, but not two of them: each is widened at once. */
+static int32_t int8_dot(const int8_t *row, size_t width, const int8_t *query) {
+    int32x4_t low = vdupq_n_s32(0), high = vdupq_n_s32(0);
+    size_t i = 0;
+    for (; i + 16 <= width; i += 16) {
+        int8x16_t a = vld1q_s8(row + i), b = vld1q_s8(query + i);
+        if (i % CP_CACHE_LINE == 0)
+            __builtin_prefetch(row + i + CP_DOTS_AHEAD);
+        low = vpadalq_s16(low, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+        high = vpadalq_s16(high, vmull_high_s8(a, b));
+    }
+    int32_t sum = vaddvq_s32(vaddq_s32(low, high));
+    for (; i < width; i++)
+        sum += row[i] * query[i];
+    return sum;
+}
+
+static void int8_dots(const int8_t *rows, size_t n, size_t width, const int8_t *query,
+                      int32_t *out) {
+    for (size_t r = 0; r < n; r++)
+        out[r] = int8_dot(rows + r * width, width, query);
+}
+
 #define TABLE(PRODUCT)                                                                             \
     {                                                                                              \
         .name = "neon",                                                                            \
@@ -212,6 +236,7 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
         .quantize = cp_neon_quantize,                                                              \
         .quant_product =                                                                           \
             {[CP_INT8] = PRODUCT##_int8, [CP_INT5] = PRODUCT##_int5, [CP_INT4] = PRODUCT##_int4},  \
+        .int8_dots = int8_dots,                                                                    \
     }
 
 const cp_kernels *cp_kernels_neon(void) {

@@ -54,6 +54,16 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
     cp_swiglu_from(0, gate, up, n, out);
 }
 
+static void int8_dots(const int8_t *rows, size_t n, size_t width, const int8_t *query,
+                      int32_t *out) {
+    for (size_t r = 0; r < n; r++) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < width; i++)
+            sum += rows[r * width + i] * query[i];
+        out[r] = sum;
+    }
+}
+
 const cp_kernels *cp_kernels_scalar(void) {
     static const cp_kernels table = {
         .name = "scalar",
@@ -69,6 +79,7 @@ const cp_kernels *cp_kernels_scalar(void) {
         .quant_product = {[CP_INT8] = cp_scalar_product_int8,
                           [CP_INT5] = cp_scalar_product_int5,
                           [CP_INT4] = cp_scalar_product_int4},
+        .int8_dots = int8_dots,
     };
     return &table;
 }

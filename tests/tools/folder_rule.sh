@@ -49,7 +49,7 @@ allow server "server retrieval llm engine tokenizer base"
 allow cli "cli server retrieval bench convert llm engine tokenizer base"
 
 only tokenizer "tokenizer/tokenizer.h tokenizer/commands.h"
-only engine "engine/engine.h engine/config.h engine/sampler.h engine/sysinfo.h engine/safetensors.h engine/kv_pool.h" \
+only engine "engine/engine.h engine/config.h engine/sampler.h engine/sysinfo.h engine/safetensors.h engine/kv_pool.h engine/vector_search.h" \
     "convert: engine/quant.h engine/checkpoint.h engine/threads.h"
 only llm "llm/llm.h llm/constraint.h llm/scheduler.h llm/commands.h"
 exit $bad
