@@ -206,6 +206,16 @@ cp_status cp_path_join(const char *dir, const char *name, char *out, size_t cap,
     return CP_OK;
 }
 
+cp_str cp_path_last(const char *path) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/')
+        begin--;
+    return (cp_str){path + begin, end - begin};
+}
+
 cp_status cp_file_next_line(FILE *in, cp_strbuf *line, bool *more, cp_error *err) {
     cp_strbuf_clear(line);
     int c;

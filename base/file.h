@@ -47,6 +47,8 @@ bool cp_file_is_folder(const char *path);
 /* "dir/name" into out[cap]; an error when it does not fit. */
 cp_status cp_path_join(const char *dir, const char *name, char *out, size_t cap,
                        cp_error *err) CP_MUST_CHECK;
+/* The last component of a path, without slashes behind it. */
+cp_str cp_path_last(const char *path);
 #define CP_PATH_CAP 4096
 
 /* The next line of `in` without its line end into `line` (cleared first); *more is false at the end

@@ -109,13 +109,17 @@ typedef struct cp_step_part {
     cp_session *session;
     const int32_t *ids; /* [n], n at least 1 */
     size_t n;
-    size_t n_logits; /* the logits of its last n_logits tokens are wanted */
+    size_t n_logits;   /* the logits of its last n_logits tokens are wanted */
+    bool wants_hidden; /* the hidden state of its last token is */
 } cp_step_part;
 
 typedef struct cp_step_hooks {
     /* Called after all tokens went through, with the logits [vocab_size] of `token` (0..n) of each
      * part, in order. May rewind sessions; must not evaluate. */
     void (*on_logits)(void *user, size_t part, size_t token, const float *logits);
+    /* The same with the hidden state [hidden_size] after the final norm of the parts that want it,
+     * before all logits. */
+    void (*on_hidden)(void *user, size_t part, const float *hidden);
     void *user;
 } cp_step_hooks;
 
@@ -144,8 +148,8 @@ double cp_log_sum_exp(const float *logits, size_t n);
  * double precision; n is at least 2. Perplexity is exp(*nll / (n - 1)). */
 cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, double *nll,
                          cp_error *err) CP_MUST_CHECK;
-/* The hidden state of the last token, divided by its L2 norm, into out [hidden_size]
- * (Qwen3-Embedding's pooling). */
-void cp_session_embedding(const cp_session *session, float *out);
+/* A last token's hidden state [n] divided by its L2 norm (Qwen3-Embedding's pooling). */
+void cp_embedding_of_hidden(const float *hidden, size_t n, float *out);
+void cp_session_embedding(const cp_session *session, float *out); /* [hidden_size] */
 
 #endif

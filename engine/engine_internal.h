@@ -58,6 +58,8 @@ void cp_attention_free(cp_engine *engine);
 
 /* Runs the workspace's rows through the layers: leaves x, and the caches with the rows in them. */
 void cp_forward_step(cp_engine *engine, const cp_eval_hooks *hooks);
+/* Final norm alone, of n <= CP_LOGITS_BLOCK rows of x, into final. */
+void cp_forward_norm(cp_engine *engine, const size_t *rows, size_t n);
 /* Final norm and head for the given rows of x, n <= CP_LOGITS_BLOCK, into final and logits. */
 void cp_forward_head(cp_engine *engine, const size_t *rows, size_t n, const cp_eval_hooks *hooks);
 

@@ -220,12 +220,18 @@ void cp_forward_step(cp_engine *e, const cp_eval_hooks *hooks) {
     }
 }
 
-void cp_forward_head(cp_engine *e, const size_t *rows, size_t n, const cp_eval_hooks *hooks) {
+void cp_forward_norm(cp_engine *e, const size_t *rows, size_t n) {
     cp_workspace *ws = &e->workspace;
     size_t hidden = e->config.hidden_size;
     for (size_t t = 0; t < n; t++)
         e->kernels->rms_norm(ws->x + rows[t] * hidden, e->weights.final_norm, e->config.norm_eps,
                              hidden, ws->final + t * hidden);
+}
+
+void cp_forward_head(cp_engine *e, const size_t *rows, size_t n, const cp_eval_hooks *hooks) {
+    cp_workspace *ws = &e->workspace;
+    size_t hidden = e->config.hidden_size;
+    cp_forward_norm(e, rows, n);
     trace(hooks, "hidden", e->config.n_layers + 1, ws->final, n, hidden);
     products(e, &(cp_product){&e->weights.head, ws->logits, e->config.vocab_size}, 1, ws->final, n);
 }

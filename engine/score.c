@@ -38,13 +38,16 @@ cp_status cp_session_nll(cp_session *session, const int32_t *ids, size_t n, doub
     return status;
 }
 
-void cp_session_embedding(const cp_session *session, float *out) {
-    const float *hidden = cp_session_hidden(session);
-    size_t n = cp_engine_config(cp_session_engine(session))->hidden_size;
+void cp_embedding_of_hidden(const float *hidden, size_t n, float *out) {
     double square = 0;
     for (size_t i = 0; i < n; i++)
         square += (double)hidden[i] * hidden[i];
     float scale = square > 0 ? (float)(1 / sqrt(square)) : 0;
     for (size_t i = 0; i < n; i++)
         out[i] = hidden[i] * scale;
+}
+
+void cp_session_embedding(const cp_session *session, float *out) {
+    cp_embedding_of_hidden(cp_session_hidden(session),
+                           cp_engine_config(cp_session_engine(session))->hidden_size, out);
 }

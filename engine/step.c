@@ -75,12 +75,24 @@ static void flush(cp_engine *e, head_block *b, const cp_step_hooks *hooks) {
     b->n = 0;
 }
 
+static void report_hidden(cp_engine *e, const cp_step_part *parts, size_t n_parts,
+                          const cp_step_hooks *hooks) {
+    for (size_t i = 0, end = 0; i < n_parts; i++) {
+        end += parts[i].n;
+        if (!parts[i].wants_hidden)
+            continue;
+        cp_forward_norm(e, &(size_t){end - 1}, 1);
+        hooks->on_hidden(hooks->user, i, e->workspace.final);
+    }
+}
+
 cp_status cp_engine_step(cp_engine *e, const cp_step_part *parts, size_t n_parts,
                          const cp_step_hooks *hooks, cp_error *err) {
     head_block block = {0};
     cp_status status = run_parts(e, parts, n_parts, NULL, err);
     if (status != CP_OK)
         return status;
+    report_hidden(e, parts, n_parts, hooks);
     for (size_t i = 0, end = 0; i < n_parts; i++) {
         end += parts[i].n;
         size_t wanted = parts[i].n_logits < parts[i].n ? parts[i].n_logits : parts[i].n;
@@ -150,7 +162,8 @@ cp_status cp_session_eval(cp_session *s, const int32_t *ids, size_t n, const cp_
                           cp_error *err) {
     if (n == 0)
         return cp_error_set(err, CP_ERR_USAGE, "no token ids to evaluate");
-    cp_status status = check_part(s->engine, &(cp_step_part){s, ids, n, 0}, err);
+    cp_status status =
+        check_part(s->engine, &(cp_step_part){.session = s, .ids = ids, .n = n}, err);
     for (size_t done = 0; done < n && status == CP_OK;) {
         size_t chunk = n - done < CP_STEP_MAX_TOKENS ? n - done : CP_STEP_MAX_TOKENS;
         if (hooks && hooks->is_cancelled && hooks->is_cancelled(hooks->user))

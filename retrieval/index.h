@@ -86,8 +86,9 @@ typedef struct cp_query_term {
 } cp_query_term;
 
 /* BM25 (k1, b): the best k chunks that the filter lets through, best first; ties by number. Returns
- * how many. Document frequencies are those of the whole index. CP_ERR_NO_MEMORY aside it cannot
- * fail. Where a filter names a patient, only that patient's run of postings is read. */
+ * how many. Document frequencies are those of the whole index, dead entries counted until they are
+ * merged away. CP_ERR_FORMAT, CP_ERR_IO: what is needed of the file is damaged or cut. Where a
+ * filter names a patient, only that patient's run of postings is read. */
 cp_status cp_index_view_lexical(const cp_index_view *view, const cp_entry_filter *filter,
                                 const cp_query_term *terms, size_t n_terms, size_t k, cp_hit *hits,
                                 size_t *n_hits, cp_error *err) CP_MUST_CHECK;

@@ -5,16 +5,6 @@
 
 #define QWEN_ALIAS "Qwen3-4B-Thinking-2507"
 
-cp_str cp_path_last(const char *path) {
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    size_t begin = end;
-    while (begin > 0 && path[begin - 1] != '/')
-        begin--;
-    return (cp_str){path + begin, end - begin};
-}
-
 cp_status cp_model_path_find(const char *setting, const char *value, const char *cache_dir,
                              const char *or_else, char *dir, cp_error *err) {
     if (strchr(value, '/')) {

@@ -4,9 +4,6 @@
 
 #include "base/file.h"
 
-/* The last component of a path, without slashes behind it. */
-cp_str cp_path_last(const char *path);
-
 /* `value` with a '/' is a path; else a folder of that name in cache_dir, "qwen" being
  * Qwen3-4B-Thinking-2507. What is not there is CP_ERR_NOT_FOUND with a sentence that begins with
  * the setting and ends with what to do; `or_else` is its last part (", or LLM_MODE=mock"), "" for

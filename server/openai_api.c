@@ -23,7 +23,7 @@ cp_status cp_openai_create(const cp_settings *settings, cp_inference *inference,
     openai->inference = inference;
     openai->audit = audit;
     openai->created = (int64_t)time(NULL);
-    cp_status status = cp_embedder_open(settings, &openai->embedder, err);
+    cp_status status = cp_text_models_open_embedder(settings, &openai->embedder, err);
     if (status == CP_OK)
         *out = openai;
     else

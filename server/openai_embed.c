@@ -48,16 +48,16 @@ static const cp_api_error *stop_reason(const job *j) {
 
 static void finish_failed(job *j) {
     char sentence[96];
-    if (j->task.status == CP_ERR_LIMIT) {
+    if (j->task.work.status == CP_ERR_LIMIT) {
         snprintf(sentence, sizeof sentence,
                  "an input is too long for the model's context of %zu tokens",
                  cp_embedder_context(j->openai->embedder));
         finish_with(j, &(cp_api_error){400, "context_length_exceeded", sentence, "input", 0});
-    } else if (j->task.status == CP_ERR_NO_MEMORY) {
+    } else if (j->task.work.status == CP_ERR_NO_MEMORY) {
         finish_with(j, &cp_api_no_memory);
     } else {
         cp_log(CP_LOG_ERROR, "embedding failed", CP_LOG_S("trace_id", j->http->trace_id),
-               CP_LOG_S("reason", j->task.err.message));
+               CP_LOG_S("reason", j->task.work.err.message));
         finish_with(j, &cp_openai_broken);
     }
 }
@@ -66,9 +66,9 @@ static void finish_well(job *j) {
     cp_embedder *embedder = j->openai->embedder;
     cp_http_reply *reply = &j->http->reply;
     cp_openai_embeddings_append(&j->request, cp_embedder_model(embedder), j->vectors,
-                                cp_embedder_width(embedder), j->task.n_tokens, &reply->body);
+                                cp_embedder_width(embedder), j->task.work.n_tokens, &reply->body);
     reply->status = 200;
-    j->http->prompt_tokens = (int64_t)j->task.n_tokens;
+    j->http->prompt_tokens = (int64_t)j->task.work.n_tokens;
     if (reply->body.failed != CP_OK)
         cp_http_fail(j->http, &cp_api_no_memory);
     finish(j);
@@ -84,7 +84,7 @@ static bool piece(void *user) {
     }
     if (cp_embedder_piece(j->openai->embedder, &j->task))
         return true;
-    if (j->task.status == CP_OK)
+    if (j->task.work.status == CP_OK)
         finish_well(j);
     else
         finish_failed(j);

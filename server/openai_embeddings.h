@@ -3,7 +3,7 @@
 #ifndef CP_SERVER_OPENAI_EMBEDDINGS_H
 #define CP_SERVER_OPENAI_EMBEDDINGS_H
 
-#include "server/embedder.h"
+#include "llm/embedder.h"
 #include "server/openai_request.h"
 
 #define CP_OPENAI_MAX_INPUTS 64

@@ -2,8 +2,8 @@
 #ifndef CP_SERVER_OPENAI_SERVICE_H
 #define CP_SERVER_OPENAI_SERVICE_H
 
-#include "server/embedder.h"
 #include "server/openai_api.h"
+#include "server/text_models.h"
 
 #include <stdatomic.h>
 

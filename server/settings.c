@@ -46,6 +46,9 @@ static const cp_setting table[] = {
          "Folder that holds the model folders"),
     TEXT("EMBEDDING_MODEL", "embedding-model", embedding_model, "",
          "Model for /v1/embeddings: a folder in MODEL_CACHE_DIR, or a path"),
+    TEXT("RERANKER_MODEL", "reranker-model", reranker_model, "",
+         "Model that puts passages in order, and for /v1/rerank: a folder in MODEL_CACHE_DIR, or a "
+         "path"),
     CHOICE("APP_ENV", "app-env", app_env, "development", "development|staging|production",
            "Outside development memory cannot be dumped or traced; production needs API keys, a "
            "secret and a model"),

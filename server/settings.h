@@ -26,7 +26,7 @@ typedef enum cp_vector_mode { CP_VECTOR_LOCAL, CP_VECTOR_PINECONE, CP_VECTOR_OFF
 typedef struct cp_settings {
     const char *llm_mode, *model_cache_dir, *data_dir, *host;
     /* "" where there is none */
-    const char *embedding_model;
+    const char *embedding_model, *reranker_model;
     const char *api_keys_file, *secret_key, *secret_key_file;
     const char *audit_file;
     const char *tls_cert_file, *tls_key_file, *trusted_proxies, *cors_origins;

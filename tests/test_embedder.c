@@ -1,8 +1,8 @@
-/* The embedding model behind /v1/embeddings: reference vectors from texts and from ids, tasks that
- * take turns, and folders that are wrong. */
+/* The embedding model: reference vectors from texts and from ids, texts and tasks together as
+ * alone, and folders that are wrong. */
 #include "tests/test.h"
 
-#include "server/embedder.h"
+#include "server/text_models.h"
 
 #include <math.h>
 
@@ -12,7 +12,7 @@ static cp_embedder *open_named(const char *model, const char *cache, cp_error *e
     cp_settings settings = {
         .embedding_model = model, .model_cache_dir = cache, .threads = 2, .context_tokens = 600};
     cp_embedder *embedder;
-    if (cp_embedder_open(&settings, &embedder, err) != CP_OK)
+    if (cp_text_models_open_embedder(&settings, &embedder, err) != CP_OK)
         assert_null(embedder);
     return embedder;
 }
@@ -23,6 +23,14 @@ static cp_embedder *open_golden(void) {
     if (!embedder)
         fail_msg("%s", err.message);
     assert_int_equal(cp_embedder_width(embedder), WIDTH);
+    return embedder;
+}
+
+static cp_embedder *open_quantized(void) {
+    cp_error err;
+    cp_embedder *embedder = open_named(test_quantized("embedding-gqa1", "int8"), "", &err);
+    if (!embedder)
+        fail_msg("%s", err.message);
     return embedder;
 }
 
@@ -65,9 +73,9 @@ static void vectors_are_the_references(void **state) {
         cp_embedding_task task = {.inputs = inputs, .n_inputs = text ? 2 : 1, .out = out};
         while (cp_embedder_piece(embedder, &task))
             ;
-        if (task.status != CP_OK)
-            fail_msg("%s", task.err.message);
-        assert_int_equal(task.n_tokens, task.n_inputs * inputs[0].n_ids);
+        if (task.work.status != CP_OK)
+            fail_msg("%s", task.work.err.message);
+        assert_int_equal(task.work.n_tokens, task.n_inputs * inputs[0].n_ids);
         for (size_t i = 0; i < task.n_inputs; i++)
             check_vector(out + i * WIDTH, cJSON_GetObjectItem(item, "embedding"));
         cp_embedder_release(embedder, &task);
@@ -78,12 +86,12 @@ static void vectors_are_the_references(void **state) {
 }
 
 /* Two tasks in turns, the second asked twice as often, and a third that leaves in the middle: each
- * has the vectors that it has alone. */
+ * has the vectors that it has alone, to the bit with quantized weights. */
 static void tasks_take_turns(void **state) {
     (void)state;
     static int32_t ids[3][600];
     static float alone[2][2 * WIDTH], together[2][2 * WIDTH], unused[WIDTH];
-    cp_embedder *embedder = open_golden();
+    cp_embedder *embedder = open_quantized();
     cp_embedding_input inputs[3][2];
     for (size_t i = 0; i < 3; i++)
         for (size_t k = 0; k < 600; k++)
@@ -95,7 +103,7 @@ static void tasks_take_turns(void **state) {
         cp_embedding_task task = {.inputs = inputs[i], .n_inputs = 2, .out = alone[i]};
         while (cp_embedder_piece(embedder, &task))
             ;
-        assert_int_equal(task.status, CP_OK);
+        assert_int_equal(task.work.status, CP_OK);
         cp_embedder_release(embedder, &task);
     }
     cp_embedding_task leaver = {.inputs = inputs[2], .n_inputs = 1, .out = unused};
@@ -116,6 +124,86 @@ static void tasks_take_turns(void **state) {
     cp_embedder_close(embedder);
 }
 
+#define N_TEXTS 40
+
+/* A few words to a few hundred, the same for each i. */
+static void write_text(size_t i, cp_strbuf *out) {
+    static const char *const words[] = {"fever ", "cough, ", "no ", "chest pain ", "2 ", "days\n"};
+    uint64_t seed = i;
+    size_t n = i % 7 == 3 ? 150 : test_random(&seed) % 12 + 1;
+    cp_strbuf_init(out, 1 << 16);
+    for (size_t k = 0; k < n; k++)
+        cp_strbuf_puts(out, words[test_random(&seed) % 6]);
+}
+
+/* Through steps of 64 and of 192 tokens, the texts of one task together: each vector to the bit as
+ * alone. */
+static void texts_together_are_as_alone(void **state) {
+    (void)state;
+    static float alone[N_TEXTS * WIDTH], bulk[N_TEXTS * WIDTH], pieces[N_TEXTS * WIDTH];
+    cp_embedder *embedder = open_quantized();
+    cp_strbuf texts[N_TEXTS];
+    const char *list[N_TEXTS];
+    cp_embedding_input inputs[N_TEXTS] = {0};
+    cp_error err;
+    for (size_t i = 0; i < N_TEXTS; i++) {
+        write_text(i, &texts[i]);
+        inputs[i].text = list[i] = cp_strbuf_text(&texts[i]);
+        assert_cp_ok(cp_embedder_run(embedder, &list[i], 1, alone + i * WIDTH, &err));
+    }
+    assert_cp_ok(cp_embedder_run(embedder, list, N_TEXTS, bulk, &err));
+    assert_memory_equal(bulk, alone, sizeof alone);
+    cp_embedding_task task = {.inputs = inputs, .n_inputs = N_TEXTS, .out = pieces};
+    size_t n_pieces = 0;
+    while (cp_embedder_piece(embedder, &task))
+        n_pieces++;
+    assert_int_equal(task.work.status, CP_OK);
+    assert_int_equal(task.work.n_done, N_TEXTS);
+    assert_memory_equal(pieces, alone, sizeof alone);
+    /* Steps are full: a text alone would leave most of them empty. */
+    assert_in_range(n_pieces, task.work.n_tokens / 64, task.work.n_tokens / 64 + 2);
+    cp_embedder_release(embedder, &task);
+    for (size_t i = 0; i < N_TEXTS; i++)
+        cp_strbuf_deinit(&texts[i]);
+    cp_embedder_close(embedder);
+}
+
+/* Each allocation of a piece failed in turn: told, and the next task has the right vectors. */
+static void lack_of_memory_is_told(void **state) {
+    (void)state;
+    static float expected[3 * WIDTH], out[3 * WIDTH];
+    static const char *const texts[] = {"fever", "chest pain since noon", "cough"};
+    cp_embedder *embedder = open_quantized();
+    cp_error err = {0};
+    size_t failed = 0;
+    assert_cp_ok(cp_embedder_run(embedder, texts, 3, expected, &err));
+    for (long at = 1; at < 500; at++) {
+        memset(out, 0, sizeof out);
+        test_alloc_fail_at(at, 0);
+        cp_status status = cp_embedder_run(embedder, texts, 3, out, &err);
+        test_alloc_fail_at(0, 0);
+        if (status == CP_OK)
+            break;
+        assert_int_equal(status, CP_ERR_NO_MEMORY);
+        failed++;
+    }
+    assert_true(failed > 5);
+    assert_memory_equal(out, expected, sizeof out);
+    cp_embedder_close(embedder);
+}
+
+static void queries_carry_their_instruction(void **state) {
+    (void)state;
+    cp_strbuf text;
+    cp_strbuf_init(&text, 1 << 12);
+    cp_embedding_query_text("Find notes", "any allergies?", &text);
+    assert_string_equal(cp_strbuf_text(&text), "Instruct: Find notes\nQuery:any allergies?");
+    cp_strbuf_clear(&text);
+    cp_embedding_query_text(NULL, "x", &text);
+    assert_string_equal(cp_strbuf_text(&text), "Instruct: " CP_TEXT_SEARCH_TASK "\nQuery:x");
+    cp_strbuf_deinit(&text);
+}
+
 static void too_long_inputs_are_told(void **state) {
     (void)state;
     static int32_t ids[601];
@@ -125,8 +213,8 @@ static void too_long_inputs_are_told(void **state) {
     cp_embedding_task task = {.inputs = inputs, .n_inputs = 2, .out = out};
     while (cp_embedder_piece(embedder, &task))
         ;
-    assert_int_equal(task.n_done, 1);
-    assert_int_equal(task.status, CP_ERR_LIMIT);
+    assert_int_equal(task.work.status, CP_ERR_LIMIT);
+    assert_non_null(strstr(task.work.err.message, "601 tokens, expected 1 to 600"));
     cp_embedder_release(embedder, &task);
     cp_embedder_close(embedder);
 }
@@ -146,9 +234,9 @@ static void wrong_settings_are_told(void **state) {
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(vectors_are_the_references),
-    cmocka_unit_test(tasks_take_turns),
-    cmocka_unit_test(too_long_inputs_are_told),
+    cmocka_unit_test(vectors_are_the_references),      cmocka_unit_test(tasks_take_turns),
+    cmocka_unit_test(texts_together_are_as_alone),     cmocka_unit_test(lack_of_memory_is_told),
+    cmocka_unit_test(queries_carry_their_instruction), cmocka_unit_test(too_long_inputs_are_told),
     cmocka_unit_test(wrong_settings_are_told),
 };
 CP_TEST_GROUP(embedder, tests)

@@ -51,5 +51,5 @@ allow cli "cli server retrieval bench convert llm engine tokenizer base"
 only tokenizer "tokenizer/tokenizer.h tokenizer/commands.h"
 only engine "engine/engine.h engine/config.h engine/sampler.h engine/sysinfo.h engine/safetensors.h engine/kv_pool.h engine/vector_search.h" \
     "convert: engine/quant.h engine/checkpoint.h engine/threads.h"
-only llm "llm/llm.h llm/constraint.h llm/scheduler.h llm/commands.h"
+only llm "llm/llm.h llm/constraint.h llm/scheduler.h llm/commands.h llm/text_batch.h llm/embedder.h llm/reranker.h"
 exit $bad
