@@ -24,6 +24,8 @@ static const subcommand subcommands[] = {
     {"quality", "perplexity and KL divergence against a reference model", cmd_bench_quality},
     {"load", "load on a running server: rates, errors, latencies, its memory; table, JSON, HTML",
      cmd_bench_load},
+    {"search", "exact search among stored vectors, beside the plain reading of the same memory",
+     cmd_bench_search},
     {"start", "one cold start in this process (bench speed runs it)", cmd_bench_start},
 };
 
@@ -47,7 +49,7 @@ int cmd_bench(int argc, char **argv) {
         fprintf(stderr, "carepath bench: the subcommand is missing");
     else
         fprintf(stderr, "carepath bench: \"%.64s\" is no subcommand", argv[1]);
-    fprintf(stderr, " (usage: carepath bench limits|speed|quality|load [options])\n");
+    fprintf(stderr, " (usage: carepath bench limits|speed|quality|load|search [options])\n");
     return CP_EXIT_USAGE;
 }
 

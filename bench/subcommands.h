@@ -16,6 +16,7 @@ int cmd_bench_speed(int argc, char **argv);
 int cmd_bench_quality(int argc, char **argv);
 int cmd_bench_load(int argc, char **argv);
 int cmd_bench_start(int argc, char **argv);
+int cmd_bench_search(int argc, char **argv);
 
 /* The number to use for --threads: 0 is one a processor this process may use. */
 size_t cp_bench_threads(int64_t option);

@@ -7,14 +7,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define BLOCK_ROWS  64         /* whose products are made before they are looked at */
-#define PIECE_BYTES (1u << 18) /* that a thread takes at a time */
-#define THREAD_BYTES                                                                               \
-    (2u << 20) /* worth a thread: starting one takes as long as reading so much                    \
-                */
+#define BLOCK_ROWS   256         /* whose products are made before they are looked at */
+#define PIECE_BYTES  (512 << 10) /* that a thread takes at a time */
+#define THREAD_BYTES (2 << 20)   /* worth a thread: starting one takes as long as reading so much */
 
-/* ---- the best so far ---------------------------------------------------------------------------
- */
+/* ---- the best so far ------------------------------------------------------------------------- */
 
 static bool is_better(cp_vector_hit a, cp_vector_hit b) {
     return a.score > b.score || (a.score == b.score && a.row < b.row);
@@ -59,8 +56,7 @@ static int compare(const void *a, const void *b) {
     return is_better(*x, *y) ? -1 : is_better(*y, *x);
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct search {
     const cp_vector_scan *scan;
@@ -110,7 +106,7 @@ static void read_pieces(void *arg, size_t thread, size_t n_threads) {
 }
 
 static size_t useful_threads(const cp_vector_scan *scan, size_t n_threads) {
-    size_t most = (scan->end - scan->begin) / (THREAD_BYTES / scan->width) + 1;
+    size_t most = (scan->end - scan->begin) / ((size_t)THREAD_BYTES / scan->width) + 1;
     return n_threads < most ? n_threads : most;
 }
 
@@ -164,7 +160,7 @@ cp_status cp_vector_search(const cp_vector_scan *scan, const int8_t *query, floa
         return status;
     s.bests = make_bests(n, k < n_rows ? k : n_rows);
     if (s.bests) {
-        size_t piece = PIECE_BYTES / scan->width;
+        size_t piece = (size_t)PIECE_BYTES / scan->width;
         cp_threads_divide(s.threads, n_rows, piece > BLOCK_ROWS ? piece : BLOCK_ROWS);
         cp_threads_run(s.threads, read_pieces, &s);
         *n_hits = collect(s.bests, n, hits);
@@ -176,8 +172,7 @@ cp_status cp_vector_search(const cp_vector_scan *scan, const int8_t *query, floa
     return status;
 }
 
-/* ---- vectors -----------------------------------------------------------------------------------
- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 void cp_vector_quantize(const float *v, size_t width, int8_t *out, float *scale) {
     float max = 0;

@@ -170,6 +170,36 @@ static void the_html_report_stands_alone(void **state) {
     test_run_free(&run);
 }
 
+static const form_field search_fields[] = {
+    {"vectors", cJSON_Number, 1, HUGE},          {"ms_p50", cJSON_Number, TINY, HUGE},
+    {"ms_p99", cJSON_Number, TINY, HUGE},        {"ms_min", cJSON_Number, TINY, HUGE},
+    {"gb_s", cJSON_Number, TINY, HUGE},          {"read_gb_s", cJSON_Number, TINY, HUGE},
+    {"share_of_read", cJSON_Number, TINY, HUGE},
+};
+
+static void search_tells_time_and_share(void **state) {
+    (void)state;
+    test_run run = bench((const char *[]){NULL, "bench", "search", "--n", "30000", "--width", "96",
+                                          "--threads", "2", "--repeat", "4", "--json", NULL});
+    cJSON *tree = test_run_json(&run);
+    const cJSON *sizes = cJSON_GetObjectItem(tree, "sizes"), *row = cJSON_GetArrayItem(sizes, 0);
+    assert_int_equal(cJSON_GetArraySize(sizes), 1);
+    FORM_CHECK(row, search_fields);
+    assert_int_equal(form_number(row, "vectors"), 30000);
+    double ms = form_number(row, "ms_p50"), rate = form_number(row, "gb_s");
+    assert_true(ms >= form_number(row, "ms_min") && ms <= form_number(row, "ms_p99"));
+    assert_true(fabs(rate - 30000 * 96 / ms / 1e6) < rate * 1e-3);
+    assert_true(fabs(form_number(row, "share_of_read") - rate / form_number(row, "read_gb_s")) <
+                1e-3 * form_number(row, "share_of_read"));
+    cJSON_Delete(tree);
+    test_run_free(&run);
+    run = bench((const char *[]){NULL, "bench", "search", "--n", "1", "--width", "5", "--repeat",
+                                 "1", "--threads", "1", NULL});
+    assert_int_equal(run.exit_code, 0); /* too few bytes for a plain read beside it */
+    assert_non_null(strstr(run.out.data, "int8 vectors of 5 values"));
+    test_run_free(&run);
+}
+
 static void limits_are_positive(void **state) {
     (void)state;
     test_run run = bench((const char *[]){NULL, "bench", "limits", "--buffer", "16", "--window",
@@ -283,6 +313,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(speed_json_has_its_promised_form),
     cmocka_unit_test(several_models_make_an_array),
     cmocka_unit_test(the_html_report_stands_alone),
+    cmocka_unit_test(search_tells_time_and_share),
     cmocka_unit_test(limits_are_positive),
     cmocka_unit_test(a_model_equals_itself),
     cmocka_unit_test(different_models_diverge),

@@ -60,8 +60,7 @@ static cp_reranker *open_folder(const char *dir, size_t context) {
     return reranker;
 }
 
-/* ---- scores ------------------------------------------------------------------------------------
- */
+/* ---- scores ---------------------------------------------------------------------------------- */
 
 static void list_docs(cp_str out[N_DOCS]) {
     for (size_t i = 0; i < N_DOCS; i++)
@@ -114,8 +113,7 @@ static void scores_are_the_share_of_yes(void **state) {
     check_scores(make_folder(test_quantized("tied-gqa2", "int8")), 1e-7, "Find what matters");
 }
 
-/* ---- the prompt --------------------------------------------------------------------------------
- */
+/* ---- the prompt ------------------------------------------------------------------------------ */
 
 static void prompts_are_the_published_ones(void **state) {
     (void)state;
@@ -167,8 +165,7 @@ static void documents_have_no_special_tokens(void **state) {
     cp_reranker_close(reranker);
 }
 
-/* ---- work --------------------------------------------------------------------------------------
- */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 /* The query's part is computed once: far fewer steps than tokens. */
 static void documents_share_the_query(void **state) {
@@ -222,8 +219,7 @@ static void nothing_to_rank_is_no_work(void **state) {
     cp_reranker_close(reranker);
 }
 
-/* ---- what is wrong -----------------------------------------------------------------------------
- */
+/* ---- what is wrong --------------------------------------------------------------------------- */
 
 static void too_long_documents_are_told(void **state) {
     (void)state;

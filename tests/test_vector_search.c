@@ -9,7 +9,7 @@
 #include <time.h>
 
 #define WIDTH 96
-#define ROWS  70000 /* enough for four threads */
+#define ROWS  90000 /* enough for four threads */
 
 static uint64_t seed;
 
@@ -67,8 +67,7 @@ static void products_are_exact_everywhere(void **state) {
     }
 }
 
-/* ---- searching ---------------------------------------------------------------------------------
- */
+/* ---- searching ------------------------------------------------------------------------------- */
 
 static int8_t values[ROWS * WIDTH], query[WIDTH];
 static float scales[ROWS];
@@ -201,8 +200,7 @@ static void searching_without_memory_is_told(void **state) {
     assert_true(failed >= 3);
 }
 
-/* ---- vectors -----------------------------------------------------------------------------------
- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 static void rounding_is_to_nearest_even(void **state) {
     (void)state;

@@ -209,16 +209,17 @@ INLINE __m256i load_wide(const int8_t *from) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from));
 }
 
-/* Widened to 16 bits before they are multiplied: the byte products saturate. */
-INLINE void dots_of_rows(const int8_t *rows, size_t n_rows, size_t width, const int8_t *query,
-                         int32_t *out) {
-    __m256i s[CP_DOTS_ROWS];
+/* n_rows rows, `apart` bytes from one to the next. Widened to 16 bits before they are multiplied:
+ * the byte products saturate. */
+INLINE void dots_of_rows(const int8_t *rows, size_t n_rows, size_t apart, size_t width,
+                         const int8_t *query, int32_t *out, size_t stride) {
+    __m256i s[CP_DOTS_STREAMS];
     size_t i = 0;
     UNROLL for (size_t r = 0; r < n_rows; r++) s[r] = _mm256_setzero_si256();
     for (; i + 16 <= width; i += 16) {
         __m256i q = load_wide(query + i);
         UNROLL for (size_t r = 0; r < n_rows; r++) {
-            const int8_t *at = rows + r * width + i;
+            const int8_t *at = rows + r * apart + i;
             if (i % CP_CACHE_LINE == 0)
                 __builtin_prefetch(at + CP_DOTS_AHEAD);
             s[r] = _mm256_add_epi32(s[r], _mm256_madd_epi16(load_wide(at), q));
@@ -227,18 +228,19 @@ INLINE void dots_of_rows(const int8_t *rows, size_t n_rows, size_t width, const 
     UNROLL for (size_t r = 0; r < n_rows; r++) {
         int32_t sum = sum8(s[r]);
         for (size_t k = i; k < width; k++)
-            sum += rows[r * width + k] * query[k];
-        out[r] = sum;
+            sum += rows[r * apart + k] * query[k];
+        out[r * stride] = sum;
     }
 }
 
 static void int8_dots(const int8_t *rows, size_t n, size_t width, const int8_t *query,
                       int32_t *out) {
-    size_t r = 0;
-    for (; r + CP_DOTS_ROWS <= n; r += CP_DOTS_ROWS)
-        dots_of_rows(rows + r * width, CP_DOTS_ROWS, width, query, out + r);
-    for (; r < n; r++)
-        dots_of_rows(rows + r * width, 1, width, query, out + r);
+    size_t n_each = n / CP_DOTS_STREAMS;
+    for (size_t r = 0; r < n_each; r++)
+        dots_of_rows(rows + r * width, CP_DOTS_STREAMS, n_each * width, width, query, out + r,
+                     n_each);
+    for (size_t r = CP_DOTS_STREAMS * n_each; r < n; r++)
+        dots_of_rows(rows + r * width, 1, 0, width, query, out + r, 1);
 }
 
 const cp_kernels *cp_kernels_avx2(void) {

@@ -174,18 +174,19 @@ static void swiglu(const float *gate, const float *up, size_t n, float *out) {
     }
 }
 
-/* The instruction multiplies unsigned with signed bytes, without saturation: rows go in 128 higher,
- * and 128 times the sum of the query is taken off again (`surplus`). */
-INLINE void dots_of_rows(const int8_t *rows, size_t n_rows, size_t width, const int8_t *query,
-                         int32_t surplus, int32_t *out) {
+/* n_rows rows, `apart` bytes from one to the next. The instruction multiplies unsigned with signed
+ * bytes, without saturation: rows go in 128 higher, and 128 times the sum of the query is taken off
+ * again (`surplus`). */
+INLINE void dots_of_rows(const int8_t *rows, size_t n_rows, size_t apart, size_t width,
+                         const int8_t *query, int32_t surplus, int32_t *out, size_t stride) {
     const __m512i flip = _mm512_set1_epi8((char)0x80);
-    __m512i s[CP_DOTS_ROWS];
+    __m512i s[CP_DOTS_STREAMS];
     size_t i = 0;
     UNROLL for (size_t r = 0; r < n_rows; r++) s[r] = _mm512_setzero_si512();
     for (; i + 64 <= width; i += 64) {
         __m512i q = _mm512_loadu_si512(query + i);
         UNROLL for (size_t r = 0; r < n_rows; r++) {
-            const int8_t *at = rows + r * width + i;
+            const int8_t *at = rows + r * apart + i;
             __builtin_prefetch(at + CP_DOTS_AHEAD);
             s[r] = _mm512_dpbusd_epi32(s[r], _mm512_xor_si512(_mm512_loadu_si512(at), flip), q);
         }
@@ -193,23 +194,23 @@ INLINE void dots_of_rows(const int8_t *rows, size_t n_rows, size_t width, const 
     __mmask64 tail = ((__mmask64)1 << (width - i)) - 1;
     __m512i q = _mm512_maskz_loadu_epi8(tail, query + i);
     UNROLL for (size_t r = 0; r < n_rows; r++) {
-        __m512i row = _mm512_maskz_loadu_epi8(tail, rows + r * width + i);
-        out[r] =
-            _mm512_reduce_add_epi32(_mm512_dpbusd_epi32(s[r], _mm512_xor_si512(row, flip), q)) -
-            surplus;
+        __m512i row = _mm512_maskz_loadu_epi8(tail, rows + r * apart + i);
+        __m512i sum = _mm512_dpbusd_epi32(s[r], _mm512_xor_si512(row, flip), q);
+        out[r * stride] = _mm512_reduce_add_epi32(sum) - surplus;
     }
 }
 
 static void int8_dots(const int8_t *rows, size_t n, size_t width, const int8_t *query,
                       int32_t *out) {
+    size_t n_each = n / CP_DOTS_STREAMS;
     int32_t surplus = 0;
-    size_t r = 0;
     for (size_t i = 0; i < width; i++)
         surplus += 128 * query[i];
-    for (; r + CP_DOTS_ROWS <= n; r += CP_DOTS_ROWS)
-        dots_of_rows(rows + r * width, CP_DOTS_ROWS, width, query, surplus, out + r);
-    for (; r < n; r++)
-        dots_of_rows(rows + r * width, 1, width, query, surplus, out + r);
+    for (size_t r = 0; r < n_each; r++)
+        dots_of_rows(rows + r * width, CP_DOTS_STREAMS, n_each * width, width, query, surplus,
+                     out + r, n_each);
+    for (size_t r = CP_DOTS_STREAMS * n_each; r < n; r++)
+        dots_of_rows(rows + r * width, 1, 0, width, query, surplus, out + r, 1);
 }
 
 const cp_kernels *cp_kernels_avx512(void) {
