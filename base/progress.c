@@ -9,7 +9,15 @@
 #define REDRAW_NS 100000000u
 
 void cp_progress_start(cp_progress *p, const char *what, uint64_t total_bytes) {
-    *p = (cp_progress){what, total_bytes, cp_clock_ns(), 0, isatty(STDERR_FILENO) == 1};
+    cp_progress_start_count(p, what, NULL, total_bytes);
+}
+
+void cp_progress_start_count(cp_progress *p, const char *what, const char *unit, uint64_t total) {
+    *p = (cp_progress){.what = what,
+                       .unit = unit,
+                       .total_bytes = total,
+                       .start_ns = cp_clock_ns(),
+                       .terminal = isatty(STDERR_FILENO) == 1};
 }
 
 static void draw(const cp_progress *p, uint64_t done) {
@@ -21,9 +29,11 @@ static void draw(const cp_progress *p, uint64_t done) {
     for (int i = 0; i < BAR_WIDTH; i++)
         bar[i] = i < (int)(share * BAR_WIDTH) ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\r%s [%s] %3.0f%%  %.0f of %.0f MiB  %.0f MiB/s  %.0f s left ", p->what, bar,
-            share * 100, (double)done / (1 << 20), (double)p->total_bytes / (1 << 20),
-            rate / (1 << 20), left);
+    double size = p->unit ? 1 : 1 << 20;
+    const char *unit = p->unit ? p->unit : "MiB";
+    fprintf(stderr, "\r%s [%s] %3.0f%%  %.0f of %.0f %s  %.0f %s/s  %.0f s left ", p->what, bar,
+            share * 100, (double)done / size, (double)p->total_bytes / size, unit, rate / size,
+            unit, left);
     fflush(stderr);
 }
 

@@ -31,6 +31,7 @@ static const command commands[] = {
     {"eval", "score the triage of the vignettes", cmd_eval},
     {"load-data", "put patients into MongoDB", cmd_load_data},
     {"lookup", "ask the patient store", cmd_lookup},
+    {"ingest", "put records and the knowledge base into the index", cmd_ingest},
     {"doctor", "what this machine offers and a model needs", cmd_doctor},
 };
 

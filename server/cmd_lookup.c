@@ -3,10 +3,9 @@
 
 #include "base/args.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/json_writer.h"
 #include "base/mem.h"
-#include "server/patient_store.h"
+#include "server/mrn_list.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +16,7 @@
 
 typedef struct measuring {
     cp_patient_store *store;
-    char (*mrns)[CP_MRN_CAP];
-    size_t n_mrns, mrns_cap;
+    cp_mrn_list mrns;
     float *us, *cpu_us; /* [n]: of each lookup, and of this thread's processor in it */
     size_t n;
 } measuring;
@@ -41,28 +39,6 @@ static cp_status show_record(cp_patient_store *store, const char *mrn, cp_error 
 }
 
 /* ---- measuring -------------------------------------------------------------------------- */
-
-static cp_status read_mrns(measuring *m, cp_error *err) {
-    cp_strbuf line;
-    bool more = true;
-    cp_status status = CP_OK;
-    cp_strbuf_init(&line, 4096);
-    for (size_t number = 1; status == CP_OK; number++) {
-        status = cp_file_next_line(stdin, &line, &more, err);
-        if (status != CP_OK || !more)
-            break;
-        if (!cp_mrn_is_valid(cp_strbuf_text(&line)))
-            status = cp_error_set(err, CP_ERR_FORMAT, "stdin: line %zu: not " CP_MRN_RULE, number);
-        else if (!cp_grow((void **)&m->mrns, &m->mrns_cap, m->n_mrns + 1, sizeof *m->mrns))
-            status = cp_error_no_memory(err, "record numbers");
-        else
-            memcpy(m->mrns[m->n_mrns++], cp_strbuf_text(&line), line.n + 1);
-    }
-    cp_strbuf_deinit(&line);
-    if (status == CP_OK && m->n_mrns == 0)
-        status = cp_error_set(err, CP_ERR_USAGE, "stdin has no record numbers");
-    return status;
-}
 
 static int compare_times(const void *a, const void *b) {
     float x = *(const float *)a, y = *(const float *)b;
@@ -89,7 +65,8 @@ static cp_status look_up_all(measuring *m, cp_error *err) {
         at = at * 6364136223846793005u + 1442695040888963407u;
         uint64_t begun = cp_clock_ns();
         double cpu = processor_us();
-        cp_status status = m->store->get(m->store, m->mrns[(at >> 33) % m->n_mrns], &record, err);
+        cp_status status =
+            m->store->get(m->store, m->mrns.mrns[(at >> 33) % m->mrns.n], &record, err);
         m->cpu_us[i] = (float)(processor_us() - cpu);
         m->us[i] = (float)(cp_clock_ms_since(begun) * 1e3);
         if (status != CP_OK)
@@ -126,12 +103,13 @@ static cp_status measure(cp_patient_store *store, size_t n, cp_error *err) {
     measuring m = {.store = store, .n = n};
     m.us = calloc(n, sizeof *m.us);
     m.cpu_us = calloc(n, sizeof *m.cpu_us);
-    cp_status status = m.us && m.cpu_us ? read_mrns(&m, err) : cp_error_no_memory(err, "times");
+    cp_status status = m.us && m.cpu_us ? cp_mrn_list_read(stdin, "stdin", &m.mrns, err)
+                                        : cp_error_no_memory(err, "times");
     if (status == CP_OK)
         status = look_up_all(&m, err);
     if (status == CP_OK)
         show_times(&m);
-    free(m.mrns);
+    cp_mrn_list_deinit(&m.mrns);
     free(m.us);
     free(m.cpu_us);
     return status;

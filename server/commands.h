@@ -12,6 +12,10 @@ int cmd_eval(int argc, char **argv);
 /* `carepath load-data`: a folder of patients into MongoDB. */
 int cmd_load_data(int argc, char **argv);
 
+/* `carepath ingest`: records and the knowledge base into the index; 1 also when a record could not
+ * be read. */
+int cmd_ingest(int argc, char **argv);
+
 /* `carepath lookup`: asks the patient store. */
 int cmd_lookup(int argc, char **argv);
 

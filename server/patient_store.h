@@ -35,6 +35,10 @@ struct cp_patient_store {
     /* Each patient object in turn, borrowed; NULL where it would be many questions. */
     void (*each)(cp_patient_store *store, void (*visit)(void *user, const cJSON *patient),
                  void *user);
+    /* The MRN of each patient, perhaps more than once; false from `visit` ends it. NULL where the
+     * store cannot tell. */
+    cp_status (*each_mrn)(cp_patient_store *store, bool (*visit)(void *user, const char *mrn),
+                          void *user, cp_error *err);
     void (*close)(cp_patient_store *store);
 };
 

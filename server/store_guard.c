@@ -75,6 +75,13 @@ static size_t guarded_count(cp_patient_store *base) {
     return inner->count(inner);
 }
 
+static cp_status guarded_each_mrn(cp_patient_store *base,
+                                  bool (*visit)(void *user, const char *mrn), void *user,
+                                  cp_error *err) {
+    cp_patient_store *inner = ((guarded_store *)base)->inner;
+    return inner->each_mrn(inner, visit, user, err);
+}
+
 static void guarded_close(cp_patient_store *base) {
     guarded_store *store = (guarded_store *)base;
     store->inner->close(store->inner);
@@ -94,6 +101,7 @@ cp_status cp_patient_store_guard(cp_patient_store *inner, cp_patient_store **out
                                      .get = guarded_get,
                                      .put = guarded_put,
                                      .count = guarded_count,
+                                     .each_mrn = inner->each_mrn ? guarded_each_mrn : NULL,
                                      .close = guarded_close};
     store->inner = inner;
     cp_breaker_init(&store->breaker, &breaker_config);

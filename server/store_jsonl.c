@@ -503,6 +503,20 @@ static void jsonl_each(cp_patient_store *base, void (*visit)(void *user, const c
     pthread_rwlock_unlock(&store->lock);
 }
 
+static cp_status jsonl_each_mrn(cp_patient_store *base, bool (*visit)(void *user, const char *mrn),
+                                void *user, cp_error *err) {
+    jsonl_store *store = (jsonl_store *)base;
+    bool goes_on = true;
+    (void)err;
+    for (size_t i = 0; i < store->n_patients && goes_on; i++)
+        goes_on = visit(user, store->patients[i].mrn);
+    pthread_rwlock_rdlock(&store->lock);
+    for (size_t i = 0; i < store->n_changed && goes_on; i++)
+        goes_on = visit(user, store->changed[i].mrn);
+    pthread_rwlock_unlock(&store->lock);
+    return CP_OK;
+}
+
 static void jsonl_close(cp_patient_store *base) {
     jsonl_store *store = (jsonl_store *)base;
     if (!store)
@@ -532,6 +546,7 @@ cp_status cp_patient_store_open_jsonl(const char *dir, cp_patient_store **out, c
                                      .put = jsonl_put,
                                      .count = jsonl_count,
                                      .each = jsonl_each,
+                                     .each_mrn = jsonl_each_mrn,
                                      .close = jsonl_close};
     store->journal = -1;
     pthread_rwlock_init(&store->lock, NULL);
