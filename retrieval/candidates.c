@@ -10,10 +10,13 @@
 #define RANK_K         60 /* of reciprocal rank fusion */
 #define LEXICAL_WEIGHT 1.0f
 #define VECTOR_WEIGHT  1.0f
-#define OWN_WEIGHT     2.0f /* of the record's documents, beside those of the knowledge base */
-#define KNOWN_WEIGHT   0.2f /* more for each of the patient's names that a document is about */
+#define OWN_WEIGHT     2.5f /* of the record's documents, beside those of the knowledge base */
+#define KNOWN_WEIGHT   0.3f /* more for each of the patient's names that a document is about */
 #define MOST_KNOWN     3    /* of them */
-#define SHARED_PART    0.0f /* of what a document's other chunks found */
+#define SECOND_PART    0.5f /* of the score of a document's further chunks */
+#define FIRST_PLACES   5    /* that record and knowledge base share, where both have something */
+#define MOST_OWN       4
+#define MOST_NOBODYS   3
 
 /* ---- names --------------------------------------------------------------------------------- */
 
@@ -180,16 +183,12 @@ static int by_doc(const void *a, const void *b) {
     return x->doc != y->doc ? (x->doc < y->doc ? -1 : 1) : by_lexical(a, b);
 }
 
-/* Chunks of a document share what the others found. */
-static void share_in_documents(cp_candidates *c) {
+/* A second chunk of a document says less that is new than the first one of another. */
+static void demote_seconds(cp_candidates *c) {
     qsort(c->items, c->n, sizeof *c->items, by_doc);
-    for (size_t i = 0, end; i < c->n; i = end) {
-        float sum = 0;
-        for (end = i; end < c->n && c->items[end].doc == c->items[i].doc; end++)
-            sum += c->items[end].lexical;
-        for (size_t j = i; j < end; j++)
-            c->items[j].lexical += SHARED_PART * (sum - c->items[j].lexical);
-    }
+    for (size_t i = 1; i < c->n; i++)
+        if (c->items[i].doc == c->items[i - 1].doc)
+            c->items[i].lexical *= SECOND_PART;
 }
 
 static void lift(cp_candidates *c, const cp_names *patient, const cp_names *about) {
@@ -207,7 +206,7 @@ static void lift(cp_candidates *c, const cp_names *patient, const cp_names *abou
 void cp_candidates_weigh(cp_candidates *c, const cp_names *patient, const cp_names *about) {
     if (c->n == 0)
         return;
-    share_in_documents(c);
+    demote_seconds(c);
     lift(c, patient, about);
     qsort(c->items, c->n, sizeof *c->items, by_lexical);
     for (size_t i = 0; i < c->n; i++) {
@@ -221,68 +220,54 @@ void cp_candidates_weigh(cp_candidates *c, const cp_names *patient, const cp_nam
     qsort(c->items, c->n, sizeof *c->items, by_score);
 }
 
-size_t cp_candidates_pick(const cp_candidates *c, unsigned most, cp_passage *out, size_t k) {
-    size_t n = 0;
-    for (size_t i = 0; i < c->n && n < k; i++) {
+static bool is_taken(const cp_candidates *c, const cp_candidate *item, unsigned most,
+                     const cp_passage *out, size_t n) {
+    const cp_source_doc *doc = doc_at(c, item->doc);
+    unsigned have = 0;
+    for (size_t i = 0; i < n; i++) {
+        have += out[i].doc == doc;
+        if (out[i].doc == doc && out[i].begin == item->begin && out[i].n == item->n)
+            return true;
+    }
+    return have >= most;
+}
+
+/* Neither the record nor the knowledge base takes all of the first places from the other. */
+static bool has_place(const cp_candidates *c, const cp_candidate *item, const cp_passage *out,
+                      size_t n) {
+    const bool own = item->doc < c->query->n_docs;
+    size_t n_like_it = 0;
+    for (size_t i = 0; i < n; i++)
+        n_like_it += (*out[i].doc->mrn != 0) == own;
+    return n >= FIRST_PLACES || n_like_it < (own ? MOST_OWN : MOST_NOBODYS);
+}
+
+/* The next passage, or NULL. */
+static const cp_candidate *next_passage(const cp_candidates *c, unsigned most,
+                                        const cp_passage *out, size_t n) {
+    const cp_candidate *otherwise = NULL;
+    for (size_t i = 0; i < c->n; i++) {
         const cp_candidate *item = &c->items[i];
-        const cp_source_doc *doc = doc_at(c, item->doc);
-        unsigned have = 0;
-        for (size_t j = 0; j < n; j++)
-            have += out[j].doc == doc;
-        if (have < most)
-            out[n++] = (cp_passage){.doc = doc,
-                                    .begin = item->begin,
-                                    .n = item->n,
-                                    .best_begin = item->begin,
-                                    .best_n = item->n,
-                                    .score = item->score,
-                                    .lexical_rank = item->lexical_rank,
-                                    .vector_rank = item->vector_rank};
+        if (is_taken(c, item, most, out, n))
+            continue;
+        if (has_place(c, item, out, n))
+            return item;
+        otherwise = otherwise ? otherwise : item;
     }
+    return otherwise;
+}
+
+size_t cp_candidates_pick(const cp_candidates *c, unsigned most, cp_passage *out, size_t k) {
+    const cp_candidate *item;
+    size_t n = 0;
+    for (; n < k && (item = next_passage(c, most, out, n)); n++)
+        out[n] = (cp_passage){.doc = doc_at(c, item->doc),
+                              .begin = item->begin,
+                              .n = item->n,
+                              .best_begin = item->begin,
+                              .best_n = item->n,
+                              .score = item->score,
+                              .lexical_rank = item->lexical_rank,
+                              .vector_rank = item->vector_rank};
     return n;
-}
-
-/* ---- scores -------------------------------------------------------------------------------- */
-
-static int by_hash(const void *key, const void *item) {
-    const uint64_t hash = *(const uint64_t *)key, other = ((const cp_term *)item)->hash;
-    return hash < other ? -1 : hash > other;
-}
-
-float cp_score_chunk(const cp_index_view *view, const cp_query_terms *terms,
-                     const cp_chunk *chunk) {
-    const float mean = cp_index_view_mean_words(view);
-    float sum = 0, best = 0;
-    if (chunk->n_terms == 0)
-        return 0;
-    for (size_t i = 0; i < terms->n; i++) {
-        const cp_query_term *term = &terms->items[i];
-        const cp_term *found =
-            bsearch(&term->hash, chunk->terms, chunk->n_terms, sizeof *chunk->terms, by_hash);
-        const float score =
-            found ? term->weight * cp_bm25(cp_index_view_idf(view, term->hash), (float)found->count,
-                                           (float)chunk->n_words, mean)
-                  : 0;
-        best = score > best ? score : best;
-        if (i + 1 == terms->n || terms->items[i + 1].group != term->group) {
-            sum += best;
-            best = 0;
-        }
-    }
-    return sum;
-}
-
-cp_status cp_score_text(const cp_index_view *view, const cp_query_terms *terms, uint64_t salt,
-                        cp_str text, float *out, cp_error *err) {
-    cp_words words;
-    cp_status status = cp_words_split(text, &words, err);
-    *out = 0;
-    for (size_t i = 0; i < terms->n && status == CP_OK; i++)
-        for (size_t j = 0; j < words.n; j++)
-            if (cp_term_hash(cp_word_stem(&words, j), salt) == terms->items[i].hash) {
-                *out += terms->items[i].weight * cp_index_view_idf(view, terms->items[i].hash);
-                break;
-            }
-    cp_words_deinit(&words);
-    return status;
 }

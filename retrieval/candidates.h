@@ -65,10 +65,4 @@ void cp_candidates_weigh(cp_candidates *c, const cp_names *patient, const cp_nam
 /* The first k, at most `most` of a document. */
 size_t cp_candidates_pick(const cp_candidates *c, unsigned most, cp_passage *out, size_t k);
 
-/* BM25 of a chunk that is not in the index, with the index's frequencies. */
-float cp_score_chunk(const cp_index_view *view, const cp_query_terms *terms, const cp_chunk *chunk);
-/* The weight of the terms that a text has, each once. */
-cp_status cp_score_text(const cp_index_view *view, const cp_query_terms *terms, uint64_t salt,
-                        cp_str text, float *out, cp_error *err) CP_MUST_CHECK;
-
 #endif

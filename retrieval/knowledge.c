@@ -178,6 +178,7 @@ static void append_list(cp_strbuf *out, const cJSON *list) {
 static cp_status make_doc(const reader *r, entry *e, cp_source_doc *doc) {
     cp_strbuf_init(&e->also, MAX_FILE_BYTES);
     append_list(&e->also, e->values[TOPICS]);
+    append_list(&e->also, e->values[MEDICINES]);
     e->lists[0] = texts_of(e->values[CONDITIONS]);
     e->lists[1] = texts_of(e->values[MEDICINES]);
     if (!e->lists[0] || !e->lists[1])

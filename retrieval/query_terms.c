@@ -6,8 +6,8 @@
 #include <string.h>
 
 #define SPELLING_WEIGHT 0.8f
-#define SAME_WEIGHT     0.8f
-#define MEANT_WEIGHT    0.5f
+#define SAME_WEIGHT     0.9f
+#define MEANT_WEIGHT    0.8f
 /* Of a record that is read for its spelling. */
 #define MOST_RECORD_BYTES ((size_t)64 << 10)
 

@@ -4,7 +4,7 @@
 #include "retrieval/candidates.h"
 #include "retrieval/knowledge.h"
 #include "retrieval/query_terms.h"
-#include "retrieval/sentences.h"
+#include "retrieval/term_values.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +115,7 @@ typedef struct search {
     const cp_retrieve_query *query;
     cp_index_view *view;
     cp_query_terms terms;
+    cp_term_values values;
     cp_candidates found;
     cp_retrieved *out;
     cp_error *err;
@@ -144,7 +145,7 @@ static cp_status take_indexed(search *s) {
 static cp_status take_chunked(search *s, const cp_source_doc *doc, const cp_chunked *chunked) {
     for (size_t i = 0; i < chunked->n; i++) {
         const cp_chunk *chunk = &chunked->chunks[i];
-        const float score = cp_score_chunk(s->view, &s->terms, chunk);
+        const float score = cp_score_chunk(&s->values, chunk);
         if (score > 0 && !cp_candidates_add(&s->found, doc, chunk->begin, chunk->n, score, 0))
             return cp_error_no_memory(s->err, "hits");
     }
@@ -206,26 +207,6 @@ static cp_status weigh(search *s) {
     return status;
 }
 
-/* The sentence of a passage that has most of the question's terms. */
-static cp_status find_best_sentence(search *s, cp_passage *passage) {
-    const cp_str text = {passage->doc->text.data, passage->begin + passage->n};
-    size_t at = passage->begin, begin, n;
-    float best = -1;
-    while (cp_sentence_next(text, &at, CP_CHUNK_BYTES, &begin, &n)) {
-        float score;
-        cp_status status = cp_score_text(s->view, &s->terms, cp_index_salt(s->r->index),
-                                         (cp_str){text.data + begin, n}, &score, s->err);
-        if (status != CP_OK)
-            return status;
-        if (score > best) {
-            best = score;
-            passage->best_begin = (uint32_t)begin;
-            passage->best_n = (uint32_t)n;
-        }
-    }
-    return CP_OK;
-}
-
 static cp_status give(search *s) {
     const size_t k = s->query->k < MAX_PASSAGES ? s->query->k : MAX_PASSAGES;
     cp_status status = CP_OK;
@@ -236,7 +217,7 @@ static cp_status give(search *s) {
     s->out->n_stale = s->found.n_stale;
     s->out->n_foreign = s->found.n_foreign;
     for (size_t i = 0; i < s->out->n && status == CP_OK; i++)
-        status = find_best_sentence(s, &s->out->passages[i]);
+        status = cp_best_sentence(&s->values, &s->out->passages[i], s->err);
     return status;
 }
 
@@ -251,6 +232,9 @@ static cp_status run(search *s) {
         cp_query_terms_make(&with, (cp_str){q->text, strlen(q->text)}, &s->terms, s->err);
     if (status == CP_OK)
         status = cp_candidates_init(&s->found, s->r->knowledge, q, s->err);
+    if (status == CP_OK)
+        status = cp_term_values_make(s->view, &s->terms, cp_index_salt(s->r->index), s->r->chunked,
+                                     cp_knowledge_n(s->r->knowledge), &s->values, s->err);
     if (status == CP_OK)
         status = take_indexed(s);
     if (status == CP_OK)
@@ -270,6 +254,7 @@ cp_status cp_retrieve(cp_retriever *r, const cp_retrieve_query *query, cp_retrie
     cp_status status = run(&s);
     cp_index_view_release(s.view);
     cp_query_terms_deinit(&s.terms);
+    cp_term_values_deinit(&s.values);
     cp_candidates_deinit(&s.found);
     if (status != CP_OK) {
         free(out->passages);

@@ -9,9 +9,10 @@
 #include <utf8proc.h>
 #include <xxhash.h>
 
-#define RIGHT_QUOTE    0x2019
-#define MOST_PARTS     32 /* code points that one is decomposed to; NFKC's longest has 18 */
-#define LEAST_EDITABLE 4
+#define RIGHT_QUOTE       0x2019
+#define MOST_PARTS        32 /* code points that one is decomposed to; NFKC's longest has 18 */
+#define LEAST_EDITABLE    4
+#define LONGEST_STOP_WORD 7
 
 /* Sorted; folded. */
 static const char *const stop_words[] = {
@@ -36,7 +37,8 @@ static int compare_stop(const void *key, const void *item) {
 }
 
 static bool is_stop_word(cp_str word) {
-    return bsearch(&word, stop_words, CP_COUNT_OF(stop_words), sizeof *stop_words, compare_stop);
+    return word.n <= LONGEST_STOP_WORD &&
+           bsearch(&word, stop_words, CP_COUNT_OF(stop_words), sizeof *stop_words, compare_stop);
 }
 
 static bool is_digit(char c) {
