@@ -122,7 +122,6 @@ void cp_metrics_retrieval_failed(cp_metrics *metrics, cp_retrieval_stage stage) 
 }
 
 void cp_metrics_found(cp_metrics *metrics, const cp_retrieved *found) {
-    cp_counter_add(&metrics->sources.passages, found->n);
     cp_counter_add(&metrics->sources.stale, found->n_stale);
     cp_counter_add(&metrics->sources.foreign, found->n_foreign);
     cp_counter_add(&metrics->sources.unindexed, found->n_unindexed);
@@ -132,9 +131,10 @@ void cp_metrics_foreign(cp_metrics *metrics, size_t n) {
     cp_counter_add(&metrics->sources.foreign, n);
 }
 
-void cp_metrics_support(cp_metrics *metrics, const cp_support_counts *counts) {
+void cp_metrics_support(cp_metrics *metrics, size_t n_sources, const cp_support_counts *counts) {
     cp_source_metrics *sources = &metrics->sources;
     size_t n = 0;
+    cp_counter_add(&sources->passages, n_sources);
     for (size_t i = 0; i < CP_N_CITATION_VERDICTS; i++) {
         cp_counter_add(&sources->citations[i], counts->citations[i]);
         n += counts->citations[i];

@@ -37,11 +37,12 @@ void cp_metrics_generation(cp_metrics *metrics, const cp_llm_result *result);
 /* A stage of retrieval is over, or failed. */
 void cp_metrics_retrieval(cp_metrics *metrics, cp_retrieval_stage stage, double seconds);
 void cp_metrics_retrieval_failed(cp_metrics *metrics, cp_retrieval_stage stage);
-/* What was found for a question: passages, and hits that were dropped. */
+/* Of what was found for a question: hits that were dropped, and documents that no index had. */
 void cp_metrics_found(cp_metrics *metrics, const cp_retrieved *found);
 /* A store returned documents of somebody else. */
 void cp_metrics_foreign(cp_metrics *metrics, size_t n);
-void cp_metrics_support(cp_metrics *metrics, const cp_support_counts *counts);
+/* The sources that a model was given, and what became of its citations and claims. */
+void cp_metrics_support(cp_metrics *metrics, size_t n_sources, const cp_support_counts *counts);
 
 /* A request was refused for who asks; `reason` is the error's code. */
 void cp_metrics_refused(cp_metrics *metrics, const char *reason);

@@ -181,7 +181,7 @@ static cp_str text_of(const cJSON *object, const char *key) {
 /* "S3" is the third source; what is no such mark is a source that nobody was shown. */
 static size_t source_of(const cJSON *citation) {
     const char *mark = cp_json_text(citation, "source", "");
-    char *end = "";
+    char *end = NULL;
     unsigned long number = *mark == 'S' ? strtoul(mark + 1, &end, 10) : 0;
     return number > 0 && !*end ? number - 1 : SIZE_MAX;
 }

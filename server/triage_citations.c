@@ -68,7 +68,7 @@ static void put_document(cp_json_writer *w, const cp_source_doc *doc) {
 }
 
 static void put_source(cp_json_writer *w, size_t i, const cp_passage *passage) {
-    char mark[16];
+    char mark[24];
     snprintf(mark, sizeof mark, "S%zu", i + 1);
     cp_json_open_object(w);
     cp_json_member_text(w, "source", mark);

@@ -73,7 +73,7 @@ static void note(const cp_triage_job *j) {
     const cp_triage_verdict *verdict = &j->verdict;
     size_t n_flags = cp_safety_n_flags(&j->finding);
     cp_metrics_triage(j->triage->with.metrics, verdict->acuity, verdict->source, n_flags);
-    cp_metrics_support(j->triage->with.metrics, &verdict->support);
+    cp_metrics_support(j->triage->with.metrics, j->sources.n_told, &verdict->support);
     if (verdict->degraded)
         cp_metrics_degraded(j->triage->with.metrics, verdict->degraded);
     cp_log(CP_LOG_INFO, "triage answered", CP_LOG_S("trace_id", j->http->trace_id),
