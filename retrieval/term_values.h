@@ -19,8 +19,10 @@ typedef struct cp_term_values {
     uint64_t salt;
     float mean_words;
 } cp_term_values;
+/* `spare` [n_spare]: chunks that give the frequencies where the index is empty. */
 cp_status cp_term_values_make(const cp_index_view *view, const cp_query_terms *terms, uint64_t salt,
-                              cp_term_values *out, cp_error *err) CP_MUST_CHECK;
+                              const cp_chunked *spare, size_t n_spare, cp_term_values *out,
+                              cp_error *err) CP_MUST_CHECK;
 void cp_term_values_deinit(cp_term_values *values);
 
 /* BM25, as the index would say it. */

@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "server/mongoc_library.h"
+#include "server/store_mongo_link.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,16 +24,11 @@
 #define ERR_DUPLICATE  11000
 #define URI_FORM       "mongodb://[user:password@]host[:port][,...][/?option=value&...]"
 
-typedef struct mongo_store {
-    cp_patient_store base; /* first: the interface is the store */
-    mongoc_client_pool_t *pool;
-    char *database;
-    int64_t timeout_ms;
-} mongo_store;
+typedef cp_mongo_store mongo_store;
 
 /* ---- faults ------------------------------------------------------------------------------- */
 
-static cp_status fault(const bson_error_t *error, cp_error *err) {
+cp_status cp_mongo_fault(const bson_error_t *error, cp_error *err) {
     switch (error->domain) {
     case MONGOC_ERROR_SERVER_SELECTION:
     case MONGOC_ERROR_STREAM:
@@ -162,7 +157,7 @@ static cp_status plain_dates(cJSON *tree, cp_error *err) {
     return status;
 }
 
-static cp_status to_json(const bson_t *document, cJSON **out, cp_error *err) {
+cp_status cp_mongo_to_json(const bson_t *document, cJSON **out, cp_error *err) {
     size_t n = 0;
     *out = NULL;
     char *text = bson_as_relaxed_extended_json(document, &n);
@@ -189,7 +184,7 @@ typedef struct lookup {
     size_t n_bytes; /* of documents so far */
 } lookup;
 
-static cp_status borrow(mongo_store *store, mongoc_client_t **out, cp_error *err) {
+cp_status cp_mongo_borrow(mongo_store *store, mongoc_client_t **out, cp_error *err) {
     *out = mongoc_client_pool_pop(store->pool); /* waits as long as the URI's waitQueueTimeoutMS */
     return *out ? CP_OK : cp_error_set(err, CP_ERR_IO, "MongoDB: all connections are in use");
 }
@@ -225,7 +220,7 @@ static cp_status read_cursor(lookup *l, mongoc_cursor_t *cursor, cJSON *list, cp
         if (l->n_bytes > CP_RECORD_MAX_BYTES)
             return cp_error_set(err, CP_ERR_LIMIT, "MongoDB: a record has over %zu bytes",
                                 CP_RECORD_MAX_BYTES);
-        cp_status status = to_json(document, &row, err);
+        cp_status status = cp_mongo_to_json(document, &row, err);
         if (status != CP_OK)
             return status;
         if (!cJSON_InsertItemInArray(list, 0, row)) {
@@ -233,7 +228,7 @@ static cp_status read_cursor(lookup *l, mongoc_cursor_t *cursor, cJSON *list, cp
             return cp_error_no_memory(err, "patient record");
         }
     }
-    return mongoc_cursor_error(cursor, &error) ? fault(&error, err) : CP_OK;
+    return mongoc_cursor_error(cursor, &error) ? cp_mongo_fault(&error, err) : CP_OK;
 }
 
 static cp_status find(lookup *l, const char *name, int64_t limit, cJSON *list, cp_error *err) {
@@ -293,7 +288,7 @@ static cp_status mongo_get(cp_patient_store *base, const char *mrn, cp_patient_r
     cp_patient_record *record = cp_patient_record_create(mrn);
     if (!record)
         return cp_error_no_memory(err, "patient record");
-    cp_status status = borrow(l.store, &l.client, err);
+    cp_status status = cp_mongo_borrow(l.store, &l.client, err);
     if (status == CP_OK) {
         status = find_patient(&l, record, err);
         for (unsigned list = 0; list < CP_N_LISTS && status == CP_OK; list++)
@@ -323,7 +318,7 @@ static cp_status add_upsert(mongoc_bulk_operation_t *bulk, const bson_t *filter,
                                              : mongoc_bulk_operation_update_one_with_opts(
                                                    bulk, filter, &update, &options, &error));
     if (status == CP_OK && !added)
-        status = fault(&error, err);
+        status = cp_mongo_fault(&error, err);
     bson_destroy(&options);
     bson_destroy(&update);
     bson_destroy(&document);
@@ -357,7 +352,7 @@ static cp_status execute(mongoc_bulk_operation_t *bulk, size_t *n_new, cp_error 
     if (error.code == ERR_DUPLICATE)
         return cp_error_set(err, CP_ERR_USAGE,
                             "MongoDB: an id belongs to another patient's record");
-    return fault(&error, err);
+    return cp_mongo_fault(&error, err);
 }
 
 /* rows[n], found again by keys[n_keys]. */
@@ -389,7 +384,7 @@ static cp_status mongo_put(cp_patient_store *base, const cp_patient_change *chan
     mongoc_client_t *client;
     cp_status status = cp_patient_change_check(change, err);
     if (status == CP_OK)
-        status = borrow(store, &client, err);
+        status = cp_mongo_borrow(store, &client, err);
     if (status != CP_OK)
         return status;
     const cJSON *document;
@@ -400,6 +395,9 @@ static cp_status mongo_put(cp_patient_store *base, const cp_patient_change *chan
     }
     if (status == CP_OK)
         status = upsert(store, client, "patients", keys, 1, &change->patient, 1, false, NULL, err);
+    /* Last: who reads that it changed finds it changed. It counts as kept only with this. */
+    if (status == CP_OK)
+        status = cp_mongo_tell_change(store, client, change->mrn, err);
     mongoc_client_pool_push(store->pool, client);
     return status;
 }
@@ -411,7 +409,7 @@ cp_status cp_mongo_upsert(cp_patient_store *base, const char *collection, const 
     mongo_store *store = (mongo_store *)base;
     mongoc_client_t *client;
     *n_new = 0;
-    cp_status status = borrow(store, &client, err);
+    cp_status status = cp_mongo_borrow(store, &client, err);
     if (status != CP_OK)
         return status;
     for (size_t at = 0; at < n && status == CP_OK; at += BATCH) {
@@ -458,7 +456,7 @@ static cp_status make_index(mongo_store *store, mongoc_client_t *client, const i
     bson_destroy(&command);
     if (made)
         return CP_OK;
-    cp_status status = fault(&error, err);
+    cp_status status = cp_mongo_fault(&error, err);
     cp_error_prefix(err, "index %s of %s", spec->name, spec->collection);
     return status;
 }
@@ -466,7 +464,7 @@ static cp_status make_index(mongo_store *store, mongoc_client_t *client, const i
 cp_status cp_mongo_make_indexes(cp_patient_store *base, cp_error *err) {
     mongo_store *store = (mongo_store *)base;
     mongoc_client_t *client;
-    cp_status status = borrow(store, &client, err);
+    cp_status status = cp_mongo_borrow(store, &client, err);
     if (status != CP_OK)
         return status;
     for (size_t i = 0; i < CP_COUNT_OF(indexes) && status == CP_OK; i++)
@@ -563,6 +561,7 @@ cp_status cp_patient_store_open_mongo(const cp_remote_config *config, cp_patient
                                      .get = mongo_get,
                                      .put = mongo_put,
                                      .count = mongo_count,
+                                     .each_mrn = cp_mongo_each_mrn,
                                      .close = mongo_close};
     store->timeout_ms = config->timeout_ms;
     store->database = strdup(config->database);
