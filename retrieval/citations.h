@@ -51,6 +51,12 @@ typedef struct cp_citation {
     bool claim_supported; /* the claim's medicines, doses, allergies and diagnoses stand in the kept
                              span's passage; false when not kept */
 } cp_citation;
+/* What became of an answer's citations and claims, for counting. */
+typedef struct cp_support_counts {
+    size_t citations[CP_N_CITATION_VERDICTS], kept;
+    size_t claims[CP_N_CLAIM_KINDS]; /* unsupported ones */
+} cp_support_counts;
+
 /* out[n] in the order of claimed[n]. `terms`, `own`: as in retrieval/claims.h, own may be NULL. */
 cp_status cp_citations_check(const cp_passage *passages, size_t n_passages,
                              const cp_claim_terms *terms, const cp_claim_names *own,

@@ -276,6 +276,11 @@ cp_status cp_knowledge_open(const char *dir, cp_knowledge **out, cp_error *err) 
     return status;
 }
 
+cp_status cp_knowledge_make_empty(cp_knowledge **out, cp_error *err) {
+    *out = calloc(1, sizeof **out);
+    return *out ? CP_OK : cp_error_no_memory(err, "knowledge base");
+}
+
 void cp_knowledge_close(cp_knowledge *k) {
     if (!k)
         return;

@@ -7,8 +7,10 @@
 #include "retrieval/entry.h"
 
 typedef struct cp_knowledge cp_knowledge;
-/* Every *.md of `dir` but README.md. */
+/* Every *.md of `dir` but README.md. CP_ERR_NOT_FOUND: there is no such folder. */
 cp_status cp_knowledge_open(const char *dir, cp_knowledge **out, cp_error *err) CP_MUST_CHECK;
+/* One without documents. */
+cp_status cp_knowledge_make_empty(cp_knowledge **out, cp_error *err) CP_MUST_CHECK;
 void cp_knowledge_close(cp_knowledge *knowledge); /* NULL is allowed */
 size_t cp_knowledge_n(const cp_knowledge *knowledge);
 const cp_source_doc *cp_knowledge_doc(const cp_knowledge *knowledge, size_t i);

@@ -41,6 +41,10 @@ static void handle_documents(void *app, cp_http_request *request) {
     cp_patients_handle_documents(&((cp_api *)app)->patients, request);
 }
 
+static void handle_document(void *app, cp_http_request *request) {
+    cp_patients_handle_document(&((cp_api *)app)->patients, request);
+}
+
 static void handle_import(void *app, cp_http_request *request) {
     cp_patients_handle_import(&((cp_api *)app)->patients, request);
 }
@@ -109,6 +113,7 @@ static void handle_metrics(void *app, cp_http_request *request) {
         .rejected = cp_inference_n_rejected(api->inference),
         .scheduler = cp_inference_stats(api->inference),
         .conversations = cp_conversations_get_stats(cp_triage_memory(api->triage).conversations),
+        .sources = cp_grounding_gauges(api->grounding),
         .model_loaded = cp_inference_get_state(api->inference) == CP_INFERENCE_READY,
         .rules_reviewed = cp_triage_rules_reviewed_by(api->triage) != NULL,
         .llm_mode = cp_inference_llm_mode(api->inference),
@@ -152,6 +157,7 @@ static void on_tick(void *app) {
     cp_access_tick(api->access);
     cp_patients_tick(api->patients.patients);
     cp_triage_tick(api->triage);
+    cp_grounding_tick(api->grounding);
 }
 
 static const cp_http_route routes[] = {
@@ -162,6 +168,9 @@ static const cp_http_route routes[] = {
      .handle = handle_encounters,
      .scope = CP_SCOPE_PATIENTS_READ},
     {.path = "/patients/{}/documents", .handle = handle_documents, .scope = CP_SCOPE_PATIENTS_READ},
+    {.path = "/patients/{}/documents/{}",
+     .handle = handle_document,
+     .scope = CP_SCOPE_PATIENTS_READ},
     {.path = "/patients/$import",
      .is_post = true,
      .handle = handle_import,

@@ -18,6 +18,7 @@ typedef struct cp_api {
     const cp_settings *settings;
     cp_inference *inference;
     cp_patients_api patients;
+    cp_grounding *grounding;
     cp_triage *triage;
     cp_openai *openai;
     atomic_bool draining;

@@ -45,6 +45,22 @@ static void put_rules(const cp_audit_entry *entry, cp_json_writer *w) {
     cp_json_member_bool(w, "degraded", entry->degraded);
 }
 
+static void put_support(const cp_audit_support *support, cp_json_writer *w) {
+    const cp_support_counts *counts = &support->counts;
+    size_t n_claims = 0;
+    cp_json_key(w, "sources");
+    cp_json_open_object(w);
+    cp_json_member_text(w, "retrieval", support->retrieval);
+    cp_json_member_int(w, "passages", (int64_t)support->n_sources);
+    cp_json_member_int(w, "citations_kept", (int64_t)counts->kept);
+    for (cp_citation_verdict v = 0; v < CP_N_CITATION_VERDICTS; v++)
+        cp_json_member_int(w, cp_citation_verdict_name(v), (int64_t)counts->citations[v]);
+    for (size_t i = 0; i < CP_N_CLAIM_KINDS; i++)
+        n_claims += counts->claims[i];
+    cp_json_member_int(w, "unsupported_claims", (int64_t)n_claims);
+    cp_json_close_object(w);
+}
+
 /* Token counts and budgets may be "no limit". */
 static void member_size(cp_json_writer *w, const char *key, size_t value) {
     cp_json_key(w, key);
@@ -117,6 +133,8 @@ static void put_clear(const cp_audit_entry *entry, const hashes *h, cp_json_writ
     put_head("answer", entry->endpoint, entry->trace_id, entry->key_id, w);
     cp_json_member_text(w, "patient", text_or_null(h->patient));
     put_rules(entry, w);
+    if (entry->support)
+        put_support(entry->support, w);
     cp_json_member_text(w, "llm_mode", entry->llm_mode);
     cp_json_member_text(w, "model", entry->model);
     cp_json_member_text(w, "template", entry->template_name);

@@ -13,7 +13,16 @@
 #define CP_SERVER_AUDIT_RECORD_H
 
 #include "llm/llm.h"
+#include "retrieval/citations.h"
 #include "server/audit_line.h"
+
+/* What a model was given beside the record, and what became of its citations and claims: numbers
+ * alone. */
+typedef struct cp_audit_support {
+    const char *retrieval; /* "lexical", "hybrid", ... */
+    size_t n_sources;
+    cp_support_counts counts;
+} cp_audit_support;
 
 /* Everything is borrowed during the call only. NULL texts are written as null. */
 typedef struct cp_audit_entry {
@@ -26,7 +35,8 @@ typedef struct cp_audit_entry {
     size_t n_rules;
     int acuity; /* 0: null */
     const char *acuity_source;
-    bool degraded; /* answered by the rules alone */
+    bool degraded;                   /* answered by the rules alone */
+    const cp_audit_support *support; /* NULL: nothing was looked for */
     const char *llm_mode, *model;
     const char *template_name; /* which instructions and quoting made the messages */
     /* The request as it was run, with the seed used; NULL without a generation. */

@@ -4,9 +4,11 @@
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "llm/llm.h"
 #include "server/eval_report.h"
+#include "server/grounding.h"
 #include "server/inference_mock.h"
 #include "server/model_path.h"
 #include "server/settings.h"
@@ -34,6 +36,8 @@ typedef struct evaluation {
     bool asks_model, is_mock;
     char model_name[128];
     cp_llm *llm; /* NULL with the mock, and for the rules alone */
+    cp_metrics *metrics;
+    cp_grounding *grounding;
     cp_schema *schema;
     cp_eval_result result;
     float *times_us; /* [MAX_READINGS] */
@@ -46,8 +50,7 @@ typedef struct evaluation {
 static int rules_level(evaluation *e, const cp_vignette *v, const char *query,
                        cp_safety_finding *finding) {
     uint64_t begun = cp_clock_ns();
-    cp_status status =
-        cp_triage_prepare(e->safety, &v->record, NULL, query, CP_EVAL_TODAY, finding, NULL);
+    cp_status status = cp_triage_check(e->safety, &v->record, NULL, query, CP_EVAL_TODAY, finding);
     double us = cp_clock_ms_since(begun) * 1e3;
     (void)status; /* without a prompt nothing can fail */
     if (e->result.n_checks < MAX_READINGS)
@@ -55,6 +58,33 @@ static int rules_level(evaluation *e, const cp_vignette *v, const char *query,
     e->result.n_checks++;
     e->total_us += us;
     return cp_safety_level_alone(e->safety, finding);
+}
+
+/* Sources are there at once: the evaluation retrieves by words alone. */
+static void on_grounded(void *user) {
+    (void)user;
+}
+
+static cp_status write_prompt(evaluation *e, const cp_vignette *v, cp_safety_finding *finding,
+                              cp_strbuf *prompt) {
+    cp_grounding_job grounding = {.record = &v->record,
+                                  .mrn = cp_json_text(v->record.patient, "mrn", ""),
+                                  .query = v->query,
+                                  .on_done = on_grounded};
+    cp_status status =
+        cp_triage_check(e->safety, &v->record, NULL, v->query, CP_EVAL_TODAY, finding);
+    if (status == CP_OK) {
+        cp_grounding_find(e->grounding, &grounding);
+        cp_triage_sources sources = {grounding.found.passages, grounding.found.n, 0};
+        const cp_triage_told told = {.record = &v->record,
+                                     .sources = &sources,
+                                     .query = v->query,
+                                     .today = CP_EVAL_TODAY,
+                                     .finding = finding};
+        status = cp_triage_write_prompt(e->safety, &told, prompt);
+    }
+    cp_grounding_release(&grounding);
+    return status;
 }
 
 /* The model's answer to the messages, as the server asks for it. */
@@ -79,8 +109,7 @@ static cp_status model_level(evaluation *e, const cp_vignette *v, int *level, cp
     cp_strbuf prompt;
     cp_strbuf_init(&prompt, MAX_PROMPT_BYTES);
     cp_llm_result_init(&result);
-    cp_status status =
-        cp_triage_prepare(e->safety, &v->record, NULL, v->query, CP_EVAL_TODAY, &finding, &prompt);
+    cp_status status = write_prompt(e, v, &finding, &prompt);
     if (status != CP_OK)
         cp_error_set(err, status, "%s: the prompt cannot be made", v->id);
     const cp_chat_message messages[] = {
@@ -209,6 +238,16 @@ static cp_status read_split(evaluation *e, const char *split, const char *file, 
     return status == CP_OK ? cp_vignettes_read(path, split, &e->vignettes, err) : status;
 }
 
+/* The sources of the embedded default, whatever the server's index is. */
+static cp_status open_grounding(evaluation *e, cp_error *err) {
+    e->settings.data_dir = e->data;
+    e->settings.index_dir = e->settings.embedding_model = "";
+    e->settings.vector_mode = CP_VECTOR_LOCAL;
+    cp_status status = cp_metrics_create(&e->metrics, err);
+    const cp_grounding_parts parts = {.settings = &e->settings, .metrics = e->metrics};
+    return status == CP_OK ? cp_grounding_open(&parts, &e->grounding, err) : status;
+}
+
 static cp_status open_model(evaluation *e, cp_error *err) {
     const cp_settings *s = &e->settings;
     const char *mode = e->model ? e->model : s->llm_mode;
@@ -225,6 +264,8 @@ static cp_status open_model(evaluation *e, cp_error *err) {
     cp_str name = cp_path_last(dir);
     snprintf(e->model_name, sizeof e->model_name, "%.*s", (int)name.n, name.data);
     e->result.model = e->model_name;
+    if (status == CP_OK)
+        status = open_grounding(e, err);
     if (status != CP_OK || e->is_mock)
         return status;
     const cp_llm_options options = {.n_threads = (size_t)s->threads,
@@ -256,6 +297,8 @@ static cp_status open_parts(evaluation *e, cp_error *err) {
 
 static void close_parts(evaluation *e) {
     cp_llm_close(e->llm);
+    cp_grounding_close(e->grounding);
+    cp_metrics_free(e->metrics);
     cp_schema_free(e->schema);
     cp_vignettes_deinit(&e->vignettes);
     cp_variant_source_deinit(&e->source);

@@ -34,6 +34,7 @@ typedef struct serving {
     cp_address_limit *addresses;
     cp_inference *inference;
     cp_patients *patients;
+    cp_grounding *grounding;
     cp_openai *openai;
     cp_audit *audit; /* NULL: none */
     cp_triage *triage;
@@ -131,6 +132,27 @@ static cp_status open_audit(serving *s, cp_error *err) {
     return status == CP_OK ? cp_audit_open(&options, &s->audit, err) : status;
 }
 
+static cp_status open_triage(serving *s, cp_error *err) {
+    const cp_grounding_parts sources = {
+        .settings = &s->settings,
+        .metrics = s->metrics,
+        .inference = s->inference,
+        .patients = s->patients,
+        .embedder = cp_openai_embedder(s->openai),
+        .reranker = cp_openai_reranker(s->openai),
+    };
+    cp_status status = cp_grounding_open(&sources, &s->grounding, err);
+    const cp_triage_parts parts = {
+        .settings = &s->settings,
+        .metrics = s->metrics,
+        .inference = s->inference,
+        .patients = s->patients,
+        .grounding = s->grounding,
+        .audit = s->audit,
+    };
+    return status == CP_OK ? cp_triage_create(&parts, &s->triage, err) : status;
+}
+
 static cp_status start(serving *s, cp_error *err) {
     cp_status status = open_access(s, err);
     if (status == CP_OK)
@@ -144,19 +166,21 @@ static cp_status start(serving *s, cp_error *err) {
     if (status == CP_OK)
         status = open_audit(s, err);
     if (status == CP_OK)
-        status = cp_triage_create(&s->settings, s->metrics, s->inference, s->patients, s->audit,
-                                  &s->triage, err);
+        status = cp_openai_create(&s->settings, s->inference, s->audit, &s->openai, err);
+    if (status == CP_OK)
+        status = open_triage(s, err);
     if (status == CP_OK)
         status =
             cp_start_rules_check_review(&s->settings, cp_triage_rules_reviewed_by(s->triage), err);
-    if (status == CP_OK)
-        status = cp_openai_create(&s->settings, s->inference, s->audit, &s->openai, err);
     if (status != CP_OK)
         return status;
     s->api.settings = &s->settings;
     s->api.inference = s->inference;
-    s->api.patients = (cp_patients_api){
-        .patients = s->patients, .audit = s->audit, .memory = cp_triage_memory(s->triage)};
+    s->api.patients = (cp_patients_api){.patients = s->patients,
+                                        .audit = s->audit,
+                                        .memory = cp_triage_memory(s->triage),
+                                        .knowledge = cp_grounding_knowledge(s->grounding)};
+    s->api.grounding = s->grounding;
     s->api.openai = s->openai;
     s->api.triage = s->triage;
     s->api.metrics = s->metrics;
@@ -292,8 +316,9 @@ int cmd_serve(int argc, char **argv) {
     int status = run(&s);
     cp_inference_free(s.inference);
     cp_audit_close(s.audit);
-    cp_openai_free(s.openai);
     cp_triage_free(s.triage);
+    cp_grounding_close(s.grounding);
+    cp_openai_free(s.openai);
     cp_patients_close(s.patients);
     cp_phi_guard_stop();
     cp_metrics_free(s.metrics);

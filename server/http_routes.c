@@ -1,5 +1,6 @@
 #include "server/http_routes.h"
 
+#include "base/mem.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -102,9 +103,36 @@ static bool method_fits(const cp_http_route *route, const char *method) {
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 }
 
+static void keep_query(const char *uri, char out[CP_HTTP_QUERY_CAP]) {
+    const char *mark = strchr(uri, '?');
+    size_t n = mark ? strnlen(mark + 1, CP_HTTP_QUERY_CAP - 1) : 0;
+    if (n > 0)
+        memcpy(out, mark + 1, n);
+    out[n] = '\0';
+}
+
+cp_status cp_http_query_size(const char *query, const char *name, size_t *out) {
+    size_t n_name = strlen(name), value = 0;
+    while (strncmp(query, name, n_name) != 0 || query[n_name] != '=') {
+        query += strcspn(query, "&");
+        if (!*query++)
+            return CP_ERR_NOT_FOUND;
+    }
+    const char *digit = query + n_name + 1;
+    if (!*digit || *digit == '&')
+        return CP_ERR_FORMAT;
+    for (; *digit && *digit != '&'; digit++)
+        if (*digit < '0' || *digit > '9' || !cp_size_mul(value, 10, &value) ||
+            !cp_size_add(value, (size_t)(*digit - '0'), &value))
+            return CP_ERR_FORMAT;
+    *out = value;
+    return CP_OK;
+}
+
 bool cp_http_route_find(const cp_http_route *routes, size_t n_routes, const char *uri,
                         cp_http_request *request, cp_api_error *error) {
     cp_str raw[CP_HTTP_MAX_PARAMS] = {{0}};
+    keep_query(uri, request->query);
     request->route = find(routes, n_routes, path_of(uri), raw);
     if (!request->route) {
         *error = not_found;

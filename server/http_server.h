@@ -23,6 +23,7 @@
 #define CP_HTTP_STREAM_BACKLOG    ((size_t)262144) /* bytes written that the client has not taken */
 #define CP_HTTP_MAX_PARAMS        2
 #define CP_HTTP_PARAM_CAP         129
+#define CP_HTTP_QUERY_CAP         128
 #define CP_HTTP_AUTHORIZATION_CAP 512
 #define CP_HTTP_OWNER_CAP         33
 
@@ -37,6 +38,7 @@ typedef struct cp_http_request {
     /* What stands in the path where the route's has {}: decoded, UTF-8, no control characters, no
      * '/', neither "." nor "..", not empty. A patient may be named here: never logged. */
     char params[CP_HTTP_MAX_PARAMS][CP_HTTP_PARAM_CAP];
+    char query[CP_HTTP_QUERY_CAP]; /* behind the path's '?', as it came; cut where it is longer */
     char authorization[CP_HTTP_AUTHORIZATION_CAP]; /* the header's value, "" when absent; wiped */
     int64_t deadline_ms;                           /* X-Deadline-Ms; -1 when absent */
     cp_address client;  /* behind trusted proxies. It may name a patient: never logged */

@@ -20,6 +20,7 @@ static const char *const routes[] = {"/triage",
                                      "/patients/{}/summary",
                                      "/patients/{}/encounters",
                                      "/patients/{}/documents",
+                                     "/patients/{}/documents/{}",
                                      "/patients/$import",
                                      "/health",
                                      "/ready",
@@ -50,6 +51,7 @@ struct cp_metrics {
     cp_counter red_flags;
     cp_counter degraded[N_DEGRADED];
     cp_model_metrics model;
+    cp_source_metrics sources;
     time_t started;
 };
 
@@ -110,6 +112,37 @@ void cp_metrics_degraded(cp_metrics *metrics, const char *reason) {
 
 void cp_metrics_generation(cp_metrics *metrics, const cp_llm_result *result) {
     cp_model_metrics_note(&metrics->model, result);
+}
+
+void cp_metrics_retrieval(cp_metrics *metrics, cp_retrieval_stage stage, double seconds) {
+    cp_histogram_observe(&metrics->sources.stages[stage], seconds);
+}
+
+void cp_metrics_retrieval_failed(cp_metrics *metrics, cp_retrieval_stage stage) {
+    cp_counter_add(&metrics->sources.failed[stage], 1);
+}
+
+void cp_metrics_found(cp_metrics *metrics, const cp_retrieved *found) {
+    cp_counter_add(&metrics->sources.stale, found->n_stale);
+    cp_counter_add(&metrics->sources.foreign, found->n_foreign);
+    cp_counter_add(&metrics->sources.unindexed, found->n_unindexed);
+}
+
+void cp_metrics_foreign(cp_metrics *metrics, size_t n) {
+    cp_counter_add(&metrics->sources.foreign, n);
+}
+
+void cp_metrics_support(cp_metrics *metrics, size_t n_sources, const cp_support_counts *counts) {
+    cp_source_metrics *sources = &metrics->sources;
+    size_t n = 0;
+    cp_counter_add(&sources->passages, n_sources);
+    for (size_t i = 0; i < CP_N_CITATION_VERDICTS; i++) {
+        cp_counter_add(&sources->citations[i], counts->citations[i]);
+        n += counts->citations[i];
+    }
+    for (size_t i = 0; i < CP_N_CLAIM_KINDS; i++)
+        cp_counter_add(&sources->claims[i], counts->claims[i]);
+    cp_counter_add(&sources->removed, n - counts->kept);
 }
 
 /* ---- the text -------------------------------------------------------------------------------- */
@@ -206,6 +239,7 @@ void cp_metrics_append(const cp_metrics *metrics, const cp_metrics_gauges *gauge
     put_triage(out, metrics);
     put_conversations(out, &gauges->conversations);
     cp_model_metrics_append(&metrics->model, &gauges->scheduler, out);
+    cp_source_metrics_append(&metrics->sources, &gauges->sources, out);
     cp_metric_one(out, "carepath_rejections_total", "counter",
                   "Requests for which no place was free.", gauges->rejected);
     cp_metric_one(out, "carepath_requests_running", "gauge", "Requests the model works on.",

@@ -10,6 +10,7 @@
 #include "base/strbuf.h"
 #include "llm/scheduler.h"
 #include "server/conversations.h"
+#include "server/metrics_sources.h"
 
 #include <stdint.h>
 
@@ -33,6 +34,16 @@ void cp_metrics_degraded(cp_metrics *metrics, const char *reason);
 /* The model has ended a generation. */
 void cp_metrics_generation(cp_metrics *metrics, const cp_llm_result *result);
 
+/* A stage of retrieval is over, or failed. */
+void cp_metrics_retrieval(cp_metrics *metrics, cp_retrieval_stage stage, double seconds);
+void cp_metrics_retrieval_failed(cp_metrics *metrics, cp_retrieval_stage stage);
+/* Of what was found for a question: hits that were dropped, and documents that no index had. */
+void cp_metrics_found(cp_metrics *metrics, const cp_retrieved *found);
+/* A store returned documents of somebody else. */
+void cp_metrics_foreign(cp_metrics *metrics, size_t n);
+/* The sources that a model was given, and what became of its citations and claims. */
+void cp_metrics_support(cp_metrics *metrics, size_t n_sources, const cp_support_counts *counts);
+
 /* A request was refused for who asks; `reason` is the error's code. */
 void cp_metrics_refused(cp_metrics *metrics, const char *reason);
 
@@ -41,6 +52,7 @@ typedef struct cp_metrics_gauges {
     uint64_t queued, running, rejected;
     cp_scheduler_stats scheduler;
     cp_conversations_stats conversations;
+    cp_index_gauges sources;
     uint64_t api_keys, api_key_failures; /* keys in force; changed files that had a fault */
     bool model_loaded, rules_reviewed;
     const char *llm_mode, *model;

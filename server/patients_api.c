@@ -6,6 +6,7 @@
 #include "server/admission.h"
 #include "server/body_reader.h"
 #include "server/fhir_import.h"
+#include "server/patient_document.h"
 #include "server/patient_summary.h"
 #include "server/phi_guard.h"
 #include "server/triage_lane.h"
@@ -54,7 +55,7 @@ static void fail_unrecorded(cp_http_request *http, const cp_error *err) {
 /* ---- reading ---------------------------------------------------------------------------- */
 
 typedef struct read_job read_job;
-typedef void reply_writer(const read_job *j, const cp_patient_record *record, cp_strbuf *out);
+typedef void reply_writer(read_job *j, const cp_patient_record *record, cp_strbuf *out);
 
 struct read_job {
     cp_patient_lookup lookup; /* first: on_done gets a pointer to it */
@@ -62,6 +63,8 @@ struct read_job {
     cp_audit *audit;
     reply_writer *write;
     cp_memory memory;
+    const cp_knowledge *knowledge;
+    cp_api_error error; /* the writer's, where there is no reply; status 0: none */
     bool deferred;
 };
 
@@ -90,18 +93,26 @@ static void record_read(read_job *j) {
         on_read_recorded(j, status, &err);
 }
 
+/* The whole of the reply, or an error in its place. */
+static bool write_reply(read_job *j, const cp_patient_record *record) {
+    cp_http_request *http = j->http;
+    cp_strbuf *body = &http->reply.body;
+    j->write(j, record, body);
+    cp_strbuf_putc(body, '\n');
+    http->reply.status = 200;
+    bool whole = body->failed == CP_OK && !j->error.status;
+    if (!whole)
+        cp_http_fail(http, j->error.status ? &j->error : &cp_api_no_memory);
+    return whole;
+}
+
 static void on_record(cp_patient_lookup *lookup, cp_status status, cp_patient_record *record,
                       const cp_error *err) {
     read_job *j = (read_job *)lookup;
     cp_http_request *http = j->http;
     bool found = status == CP_OK;
     if (found) {
-        j->write(j, record, &http->reply.body);
-        cp_strbuf_putc(&http->reply.body, '\n');
-        http->reply.status = 200;
-        found = http->reply.body.failed == CP_OK;
-        if (!found)
-            cp_http_fail(http, &cp_api_no_memory);
+        found = write_reply(j, record);
     } else {
         const cp_api_error error = cp_patients_error(status, "mrn");
         cp_http_fail(http, &error);
@@ -138,6 +149,7 @@ static void read_record(const cp_patients_api *api, cp_http_request *request, re
     j->http = request;
     j->audit = api->audit;
     j->memory = api->memory;
+    j->knowledge = api->knowledge;
     j->write = write;
     j->deferred = cp_patients_waits(api->patients) || api->audit;
     if (j->deferred)
@@ -145,7 +157,7 @@ static void read_record(const cp_patients_api *api, cp_http_request *request, re
     cp_patients_look_up(api->patients, &j->lookup);
 }
 
-static void write_record(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
+static void write_record(read_job *j, const cp_patient_record *record, cp_strbuf *out) {
     cp_error err;
     (void)j;
     cp_status status = cp_patient_record_append(record, out, &err);
@@ -168,14 +180,21 @@ static void write_list(const cp_patient_record *record, const char *key, const c
     cp_strbuf_putc(out, '}');
 }
 
-static void write_encounters(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
+static void write_encounters(read_job *j, const cp_patient_record *record, cp_strbuf *out) {
     (void)j;
     write_list(record, "encounters", record->encounters, out);
 }
 
-static void write_documents(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
+static void write_documents(read_job *j, const cp_patient_record *record, cp_strbuf *out) {
     (void)j;
     write_list(record, "documents", record->documents, out);
+}
+
+static void write_document(read_job *j, const cp_patient_record *record, cp_strbuf *out) {
+    const cp_http_request *http = j->http;
+    if (cp_patient_document_append(record, j->knowledge, http->params[1], http->query, out,
+                                   &j->error))
+        j->error.status = 0;
 }
 
 static void write_facts(const cp_patient_record *record, const char *today, cp_json_writer *w) {
@@ -220,7 +239,7 @@ static void write_notes(const cp_patient_notes *notes, cp_json_writer *w) {
     cp_json_close_array(w);
 }
 
-static void write_summary(const read_job *j, const cp_patient_record *record, cp_strbuf *out) {
+static void write_summary(read_job *j, const cp_patient_record *record, cp_strbuf *out) {
     char today[CP_CLOCK_DATE_CAP];
     cp_json_writer w;
     cp_strbuf text;
@@ -267,6 +286,10 @@ void cp_patients_handle_encounters(const cp_patients_api *api, cp_http_request *
 
 void cp_patients_handle_documents(const cp_patients_api *api, cp_http_request *request) {
     read_record(api, request, write_documents);
+}
+
+void cp_patients_handle_document(const cp_patients_api *api, cp_http_request *request) {
+    read_record(api, request, write_document);
 }
 
 /* ---- importing -------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  *     GET  /patients/{mrn}/summary     what the model is told, and what of it can be counted
  *     GET  /patients/{mrn}/encounters
  *     GET  /patients/{mrn}/documents
+ *     GET  /patients/{mrn}/documents/{id}   one that an answer cites (patient_document.h)
  *     POST /patients/$import           a FHIR R4 Bundle
  *
  * Handlers are called in the HTTP thread and answer there or defer. Each is over within
@@ -15,6 +16,7 @@
 #ifndef CP_SERVER_PATIENTS_API_H
 #define CP_SERVER_PATIENTS_API_H
 
+#include "retrieval/knowledge.h"
 #include "server/audit_log.h"
 #include "server/http_server.h"
 #include "server/patient_notes.h"
@@ -24,8 +26,9 @@
 
 typedef struct cp_patients_api {
     cp_patients *patients;
-    cp_audit *audit;  /* NULL: none */
-    cp_memory memory; /* what summaries tell of earlier conversations */
+    cp_audit *audit;               /* NULL: none */
+    cp_memory memory;              /* what summaries tell of earlier conversations */
+    const cp_knowledge *knowledge; /* documents that are nobody's */
 } cp_patients_api;
 
 void cp_patients_handle_record(const cp_patients_api *api, cp_http_request *request);
@@ -33,6 +36,8 @@ void cp_patients_handle_record(const cp_patients_api *api, cp_http_request *requ
 void cp_patients_handle_summary(const cp_patients_api *api, cp_http_request *request);
 void cp_patients_handle_encounters(const cp_patients_api *api, cp_http_request *request);
 void cp_patients_handle_documents(const cp_patients_api *api, cp_http_request *request);
+/* One document, with the span that the query asks for. */
+void cp_patients_handle_document(const cp_patients_api *api, cp_http_request *request);
 void cp_patients_handle_import(const cp_patients_api *api, cp_http_request *request);
 
 /* What a lookup's status means to a client; `param` names the field that had the MRN. */

@@ -2,438 +2,22 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "server/admission.h"
-#include "server/audit_answer.h"
-#include "server/patients_api.h"
 #include "server/safety.h"
-#include "server/triage_lane.h"
-#include "server/triage_prompt.h"
-#include "server/triage_recall.h"
-#include "server/triage_reply.h"
-#include "server/triage_request.h"
-#include "server/triage_stream.h"
+#include "server/triage_service.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_PROMPT_BYTES ((size_t)1 << 20) /* a turn of line ends alone grows threefold */
-#define MAX_RULES_BYTES  ((size_t)256 << 10)
-#define MAX_SAID_BYTES   ((size_t)1 << 20)
-#define MIB              ((size_t)1 << 20)
-#define SWEEP_NS         ((uint64_t)5 * 1000000000u)
-
-struct cp_triage {
-    const cp_settings *settings;
-    cp_metrics *metrics;
-    cp_inference *inference;
-    cp_audit *audit; /* NULL: none */
-    cp_patients *patients;
-    cp_safety *safety;
-    cp_conversations *conversations;
-    cp_schema *schema; /* of the model's answer */
-    uint64_t swept_ns; /* the tick's */
-    atomic_bool draining, cancel_all;
-    atomic_size_t n_unfinished;
-};
-
-typedef struct job {
-    cp_patient_lookup lookup; /* first: its callback gets a pointer to it */
-    cp_triage *triage;
-    cp_http_request *http;
-    cp_triage_request request;
-    cp_safety_finding finding;
-    cp_triage_recall recall;
-    cp_strbuf prompt, said; /* to the model; by it, as it is kept */
-    cp_chat_message messages[2];
-    cp_triage_stream *stream; /* NULL: the answer comes whole */
-    cp_llm_request asked;     /* as it was submitted */
-    cp_api_error no_record;   /* why there is no patient record; status 0: there is one */
-    cp_triage_verdict verdict;
-    const char *finish_reason; /* of the model's part; NULL without */
-    uint64_t seed, deadline_ns;
-} job;
-
-/* ---- a job's end ----------------------------------------------------------------------------- */
-
-static void free_job(job *j) {
-    cp_triage_stream_free(j->stream);
-    cp_triage_request_deinit(&j->request);
-    cp_triage_recall_deinit(&j->recall);
-    cp_strbuf_deinit(&j->prompt);
-    cp_strbuf_deinit(&j->said);
-    free(j);
-}
-
-/* Hands the request back to the HTTP server. */
-static void finish(job *j) {
-    cp_http_request *http = j->http;
-    cp_triage *triage = j->triage;
-    bool streams = j->stream != NULL;
-    free_job(j);
-    if (streams)
-        cp_http_stream_end(http);
-    else
-        cp_http_finish(http);
-    atomic_fetch_sub(&triage->n_unfinished, 1);
-}
-
-static void finish_with(job *j, const cp_api_error *error) {
-    if (j->stream)
-        cp_http_stream_fail(j->http, error);
-    else
-        cp_http_fail(j->http, error);
-    finish(j);
-}
-
-/* The turns of this conversation are kept. */
-static bool keeps_turns(const job *j) {
-    return j->request.session_id && j->triage->settings->conversation_ttl_s > 0;
-}
-
-static cp_triage_outcome outcome_of(const job *j) {
-    return (cp_triage_outcome){
-        .trace_id = j->http->trace_id,
-        .mrn = j->request.mrn,
-        .session_id = j->request.session_id,
-        .llm_mode = cp_inference_llm_mode(j->triage->inference),
-        .model = cp_inference_model(j->triage->inference),
-        .finding = &j->finding,
-        .past = keeps_turns(j) ? &j->recall.past : NULL,
-        .seed = j->seed,
-        .total_ms = cp_clock_ms_since(j->http->received_ns),
-    };
-}
-
-static void note(const job *j) {
-    const cp_triage_verdict *verdict = &j->verdict;
-    size_t n_flags = cp_safety_n_flags(&j->finding);
-    cp_metrics_triage(j->triage->metrics, verdict->acuity, verdict->source, n_flags);
-    if (verdict->degraded)
-        cp_metrics_degraded(j->triage->metrics, verdict->degraded);
-    cp_log(CP_LOG_INFO, "triage answered", CP_LOG_S("trace_id", j->http->trace_id),
-           CP_LOG_S("session_id", j->request.session_id), CP_LOG_I("acuity", verdict->acuity),
-           CP_LOG_S("source", cp_acuity_source_name(verdict->source)),
-           CP_LOG_I("red_flags", n_flags), CP_LOG_S("degraded", verdict->degraded),
-           CP_LOG_S("finish_reason", j->finish_reason),
-           CP_LOG_N("total_ms", cp_clock_ms_since(j->http->received_ns)));
-}
-
-/* The reply from what there is; `result` is NULL without a model. False without memory. */
-static bool compose(job *j, const cp_llm_result *result, const char *fault) {
-    cp_triage_outcome outcome = outcome_of(j);
-    cp_http_reply *reply = &j->http->reply;
-    outcome.result = result;
-    outcome.fault = fault;
-    if (j->no_record.status) {
-        outcome.error = &j->no_record;
-        outcome.request_id = j->http->request_id;
-    }
-    if (keeps_turns(j)) {
-        cp_strbuf_clear(&j->said);
-        outcome.said = &j->said;
-    }
-    cp_strbuf_clear(&reply->body);
-    cp_triage_reply_append(&outcome, &reply->body, &j->verdict);
-    j->finish_reason = result ? cp_finish_name(result->finish) : NULL;
-    if (result) {
-        j->http->prompt_tokens = (int64_t)result->prompt_tokens;
-        j->http->completion_tokens = (int64_t)result->sampled_tokens;
-    }
-    return reply->body.failed == CP_OK;
-}
-
-/* The turn becomes a part of its conversation. A model's words only where they are whole. */
-static void remember(job *j) {
-    cp_error err;
-    const cp_conversation_turn turn = {
-        .acuity = j->verdict.acuity,
-        .question = j->request.query,
-        .answer = j->verdict.degraded ? "" : cp_strbuf_text(&j->said),
-    };
-    if (cp_conversations_add(j->triage->conversations, &j->recall.key, cp_moment_now(), &turn,
-                             &err) != CP_OK)
-        cp_log(CP_LOG_WARN, "a turn is not kept", CP_LOG_S("trace_id", j->http->trace_id),
-               CP_LOG_S("reason", err.message));
-}
-
-/* What was composed leaves. */
-static void deliver(job *j) {
-    cp_http_reply *reply = &j->http->reply;
-    note(j);
-    remember(j);
-    if (j->stream) {
-        cp_triage_stream_done(j->stream, cp_strbuf_str(&reply->body));
-    } else {
-        cp_strbuf_putc(&reply->body, '\n');
-        reply->status = j->no_record.status ? j->no_record.status : 200;
-    }
-    reply->code = j->no_record.code;
-    finish(j);
-}
-
-/* ---- its audit record ------------------------------------------------------------------------ */
-
-/* No model's answer leaves without its record. What the rules say does: a triage is never silent;
- * the log tells that it went unrecorded. */
-static void deliver_unrecorded(job *j, const cp_error *err) {
-    cp_log(CP_LOG_ERROR, "triage answered without a record: by the rules alone",
-           CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err->message));
-    if (compose(j, NULL, "audit_unavailable"))
-        deliver(j);
-    else
-        finish_with(j, &cp_api_no_memory);
-}
-
-static void on_recorded(void *user, cp_status status, const cp_error *err) {
-    job *j = user;
-    if (status == CP_OK)
-        deliver(j);
-    else
-        deliver_unrecorded(j, err);
-}
-
-static cp_status submit_record(job *j, const cp_llm_result *result, cp_audit_done *done,
-                               cp_error *err) {
-    const char *rules[CP_SAFETY_MAX_HITS];
-    cp_audit_entry entry = cp_audit_entry_of(j->triage->inference, j->http);
-    for (size_t i = 0; i < j->finding.n; i++)
-        rules[i] = j->finding.rules[i]->id;
-    entry.mrn = j->request.mrn;
-    entry.session_id = j->request.session_id;
-    entry.rules = rules;
-    entry.rules_earlier = j->finding.earlier;
-    entry.n_rules = j->finding.n;
-    entry.acuity = j->verdict.acuity;
-    entry.acuity_source = cp_acuity_source_name(j->verdict.source);
-    entry.degraded = j->verdict.degraded;
-    entry.request = result ? &j->asked : NULL;
-    entry.result = result;
-    entry.schema_text = result ? cp_triage_answer_schema : NULL;
-    entry.answer = cp_strbuf_str(&j->http->reply.body);
-    return cp_audit_submit(j->triage->audit, &entry, done, j, err);
-}
-
-/* The reply from what there is, once its record is on the disk. */
-static void answer(job *j, const cp_llm_result *result, const char *fault, int retry_after_s) {
-    cp_error err;
-    if (!j->stream) /* whose head has left */
-        j->http->reply.retry_after_s = retry_after_s;
-    if (!compose(j, result, fault))
-        finish_with(j, &cp_api_no_memory);
-    else if (!j->triage->audit)
-        deliver(j);
-    else if (submit_record(j, result, on_recorded, &err) != CP_OK)
-        deliver_unrecorded(j, &err);
-}
-
-static void on_parting_recorded(void *user, cp_status status, const cp_error *err) {
-    job *j = user;
-    if (status != CP_OK)
-        cp_log(CP_LOG_ERROR, "a stream that was left has no record",
-               CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err->message));
-    finish_with(j, &cp_api_client_left);
-}
-
-/* The client has gone; what it has seen of a stream is recorded all the same. */
-static void part(job *j, const cp_llm_result *result) {
-    cp_error err;
-    bool seen = j->stream && result->answer.n + result->thinking.n > 0;
-    if (!seen || !j->triage->audit || !compose(j, NULL, "client_left"))
-        finish_with(j, &cp_api_client_left); /* nobody is there to read it */
-    else if (submit_record(j, result, on_parting_recorded, &err) != CP_OK)
-        on_parting_recorded(j, err.status, &err);
-}
-
-/* ---- what the model says --------------------------------------------------------------------- */
-
-static bool is_cancelled(void *user) {
-    const job *j = user;
-    return atomic_load(&j->triage->cancel_all) || cp_http_client_gone(j->http) ||
-           (j->stream && cp_triage_stream_is_lost(j->stream));
-}
-
-static void on_text(void *user, cp_text_part part, const char *text, size_t n) {
-    job *j = user;
-    cp_triage_stream_push(j->stream, part, (cp_str){text, n});
-}
-
-/* Why a result is not whole; NULL when it is. */
-static const char *fault_of(const job *j, const cp_llm_result *result) {
-    if (result->finish == CP_FINISH_CANCELLED)
-        return "shutdown";
-    if (result->finish == CP_FINISH_LENGTH)
-        return cp_clock_ns() >= j->deadline_ns ? "deadline" : "cut_off";
-    return NULL;
-}
-
-static const char *reason_of(cp_status status) {
-    if (status == CP_ERR_LIMIT)
-        return "too_long";
-    return status == CP_ERR_BUSY ? "queue_full" : "broken";
-}
-
-static void on_done(void *user, cp_status status, const cp_llm_result *result,
-                    const cp_error *err) {
-    job *j = user;
-    bool was_cancelled = status == CP_OK && result->finish == CP_FINISH_CANCELLED;
-    if (was_cancelled && !atomic_load(&j->triage->cancel_all)) {
-        part(j, result);
-        return;
-    }
-    if (status == CP_OK) {
-        answer(j, was_cancelled ? NULL : result, fault_of(j, result), 0);
-        return;
-    }
-    cp_log(CP_LOG_ERROR, "generation failed", CP_LOG_S("trace_id", j->http->trace_id),
-           CP_LOG_S("reason", err->message));
-    answer(j, NULL, reason_of(status), 0);
-}
-
-static void submit(job *j) {
-    cp_inference *inference = j->triage->inference;
-    const cp_triage_request *asked = &j->request;
-    cp_thinking thinking = CP_THINKING_DEFAULT;
-    cp_error err;
-    if (asked->has_thinking)
-        thinking = asked->enable_thinking ? CP_THINKING_ON : CP_THINKING_OFF;
-    if (cp_inference_get_state(inference) != CP_INFERENCE_READY) {
-        answer(j, NULL, "loading", 0);
-        return;
-    }
-    j->asked = (cp_llm_request){
-        .messages = j->messages,
-        .n_messages = 2,
-        .thinking = thinking,
-        .sampling = cp_inference_default_sampling(inference, thinking),
-        .max_new_tokens = (size_t)asked->max_new_tokens,
-        .schema = j->triage->schema,
-        .has_thinking_budget = asked->has_thinking_budget,
-        .thinking_budget = (size_t)asked->thinking_budget,
-        .deadline_ns = j->deadline_ns,
-        .owner = j->http->owner,
-        .on_text = j->stream ? on_text : NULL,
-        .is_cancelled = is_cancelled,
-        .user = j,
-    };
-    j->asked.sampling.seed = j->seed;
-    if (asked->has_temperature)
-        j->asked.sampling.temperature = asked->temperature;
-    cp_status status = cp_inference_submit(inference, &j->asked, on_done, &err);
-    if (status != CP_OK)
-        answer(j, NULL, reason_of(status),
-               status == CP_ERR_BUSY ? cp_inference_retry_after_s(inference) : 0);
-}
-
-/* ---- what came before ------------------------------------------------------------------------ */
-
-static cp_status recall(job *j) {
-    cp_error err;
-    const cp_triage_recall_for what = {
-        .owner = cp_access_owner(j->http),
-        .mrn = j->request.mrn,
-        .session_id = j->request.session_id,
-        .context_tokens = (size_t)j->triage->settings->context_tokens,
-        .answer_tokens = (size_t)j->request.max_new_tokens,
-    };
-    return cp_triage_recall_read(&j->recall, j->triage->conversations, j->triage->inference, &what,
-                                 &err);
-}
-
-/* What the rules found holds from here on, also for a request that comes before this one's answer.
- */
-static cp_status keep_flags(job *j) {
-    cp_error err;
-    return cp_conversations_note(j->triage->conversations, &j->recall.key, cp_moment_now(),
-                                 &j->finding, &err);
-}
-
-/* ---- the record ------------------------------------------------------------------------------ */
-
-static const char *today(char date[CP_CLOCK_DATE_CAP]) {
-    cp_clock_format_date(cp_clock_unix_s(), date);
-    return date;
-}
-
-/* What the rules find in what was said, as a 503 that says what is missing. */
-static void answer_without_record(job *j, const cp_api_error *error) {
-    char date[CP_CLOCK_DATE_CAP];
-    cp_status status = recall(j);
-    if (status == CP_OK)
-        status = cp_triage_prepare(j->triage->safety, NULL, &j->recall.past, j->request.query,
-                                   today(date), &j->finding, NULL);
-    if (status == CP_OK)
-        status = keep_flags(j);
-    if (status != CP_OK) {
-        finish_with(j, &cp_api_no_memory);
-        return;
-    }
-    j->no_record = *error;
-    answer(j, NULL, "no_record", error->retry_after_s);
-}
-
-/* Rules and prompt. */
-static cp_status prepare(job *j, const cp_patient_record *record) {
-    char date[CP_CLOCK_DATE_CAP];
-    cp_status status = recall(j);
-    if (status == CP_OK)
-        status = cp_triage_prepare(j->triage->safety, record, &j->recall.past, j->request.query,
-                                   today(date), &j->finding, &j->prompt);
-    if (status == CP_OK)
-        status = keep_flags(j);
-    if (status == CP_OK && j->request.stream)
-        status = cp_triage_stream_create(j->http, &j->stream);
-    j->messages[0] = (cp_chat_message){.role = CP_ROLE_SYSTEM, .content = cp_triage_instructions};
-    j->messages[1] = (cp_chat_message){.role = CP_ROLE_USER, .content = cp_strbuf_text(&j->prompt)};
-    return status;
-}
-
-/* What the rules say goes out at once. */
-static void begin_stream(job *j) {
-    const cp_triage_outcome outcome = outcome_of(j);
-    cp_strbuf json;
-    cp_strbuf_init(&json, MAX_RULES_BYTES);
-    cp_triage_rules_append(&outcome, &json);
-    cp_triage_stream_rules(j->stream, &json);
-    cp_strbuf_deinit(&json);
-}
-
-/* From the HTTP thread with an embedded store, from one of the store's with a remote one. */
-static void on_record(cp_patient_lookup *lookup, cp_status status, cp_patient_record *record,
-                      const cp_error *err) {
-    job *j = (job *)lookup;
-    const cp_api_error error = cp_patients_error(status, "patient_mrn");
-    if (status == CP_OK) {
-        status = prepare(j, record);
-        cp_patient_record_free(record);
-        if (status != CP_OK)
-            finish_with(j, &cp_api_no_memory);
-        else if (j->stream)
-            begin_stream(j);
-        if (status == CP_OK)
-            submit(j);
-    } else if (error.status == 503 && status != CP_ERR_NO_MEMORY) {
-        cp_log(CP_LOG_WARN, "no record", CP_LOG_S("trace_id", j->http->trace_id),
-               CP_LOG_S("reason", err->message));
-        answer_without_record(j, &error);
-    } else {
-        finish_with(j, &error);
-    }
-}
-
-static bool is_unwanted(const cp_patient_lookup *lookup) {
-    const job *j = (const job *)lookup;
-    return atomic_load(&j->triage->cancel_all) || cp_clock_ns() >= j->deadline_ns ||
-           cp_http_client_gone(j->http);
-}
+#define MIB      ((size_t)1 << 20)
+#define SWEEP_NS ((uint64_t)5 * 1000000000u)
 
 /* ---- the HTTP thread ------------------------------------------------------------------------- */
 
-static bool parse(job *j) {
+static bool parse(cp_triage_job *j) {
     cp_body_fault fault;
-    if (cp_triage_request_parse(cp_strbuf_str(&j->http->body), j->triage->settings->max_new_tokens,
-                                &j->request, &fault))
+    if (cp_triage_request_parse(cp_strbuf_str(&j->http->body),
+                                j->triage->with.settings->max_new_tokens, &j->request, &fault))
         return true;
     cp_http_fail(j->http, &fault.error);
     return false;
@@ -441,17 +25,17 @@ static bool parse(job *j) {
 
 /* Counted before the last look at `draining`: either this sees the drain, or the drain sees the
  * job. Suspended before anything else: another thread may finish the job before this returns. */
-static void accept(job *j) {
+static void accept(cp_triage_job *j) {
     cp_triage *triage = j->triage;
     atomic_fetch_add(&triage->n_unfinished, 1);
     if (atomic_load(&triage->draining)) {
         cp_http_fail(j->http, &cp_api_draining);
         atomic_fetch_sub(&triage->n_unfinished, 1);
-        free_job(j);
+        cp_triage_job_free(j);
         return;
     }
     cp_http_defer(j->http);
-    cp_patients_look_up(triage->patients, &j->lookup);
+    cp_triage_job_run(j);
 }
 
 void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
@@ -459,32 +43,20 @@ void cp_triage_handle(cp_triage *triage, cp_http_request *request) {
         cp_http_fail(request, &cp_api_draining);
         return;
     }
-    job *j = calloc(1, sizeof *j);
+    cp_triage_job *j = cp_triage_job_create(triage, request);
     if (!j) {
         cp_http_fail(request, &cp_api_no_memory);
-        return;
+    } else if (parse(j)) {
+        accept(j);
+    } else {
+        cp_triage_job_free(j);
     }
-    j->triage = triage;
-    j->http = request;
-    cp_strbuf_init(&j->prompt, MAX_PROMPT_BYTES);
-    cp_strbuf_init(&j->said, MAX_SAID_BYTES);
-    if (!parse(j)) {
-        free_job(j);
-        return;
-    }
-    memcpy(j->lookup.mrn, j->request.mrn, strlen(j->request.mrn) + 1);
-    j->lookup.on_done = on_record;
-    j->lookup.is_unwanted = is_unwanted;
-    j->deadline_ns = cp_http_deadline_ns(request, triage->settings->request_timeout_s,
-                                         j->request.has_deadline ? j->request.deadline_ms : 0);
-    j->seed = j->request.has_seed ? (uint64_t)j->request.seed : cp_http_random_seed();
-    accept(j);
 }
 
 /* ---- the service ----------------------------------------------------------------------------- */
 
 static cp_status open_parts(cp_triage *triage, cp_error *err) {
-    const cp_settings *settings = triage->settings;
+    const cp_settings *settings = triage->with.settings;
     const char *dir = settings->data_dir;
     char rules[CP_PATH_CAP];
     const cp_conversations_options kept = {
@@ -501,22 +73,16 @@ static cp_status open_parts(cp_triage *triage, cp_error *err) {
         status = cp_schema_compile_text("the answer's schema", cp_triage_answer_schema,
                                         strlen(cp_triage_answer_schema), &triage->schema, err);
     if (status == CP_OK)
-        cp_inference_mock_answer(triage->inference, triage->schema, cp_triage_mock_answer);
+        cp_inference_mock_answer(triage->with.inference, triage->schema, cp_triage_mock_answer);
     return status;
 }
 
-cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
-                           cp_inference *inference, cp_patients *patients, cp_audit *audit,
-                           cp_triage **out, cp_error *err) {
+cp_status cp_triage_create(const cp_triage_parts *parts, cp_triage **out, cp_error *err) {
     *out = NULL;
     cp_triage *triage = calloc(1, sizeof *triage);
     if (!triage)
         return cp_error_no_memory(err, "the triage service");
-    triage->settings = settings;
-    triage->metrics = metrics;
-    triage->inference = inference;
-    triage->patients = patients;
-    triage->audit = audit;
+    triage->with = *parts;
     cp_status status = open_parts(triage, err);
     if (status == CP_OK)
         *out = triage;

@@ -1,9 +1,10 @@
 /* POST /triage: from the checked request to the answer, and the parts behind it.
  *
  *     HTTP thread:    check body -> look up the record
- *     then (in a thread of the store's where it is remote): rules -> prompt -> submit
- *     engine thread:  the model's words as they come (to a stream), then parse -> rules again ->
- * reply
+ *     then (in a thread of the store's where it is remote): rules -> sources (grounding.h)
+ *     then, there or in the engine's: prompt -> submit
+ *     engine thread:  the model's words as they come (to a stream), then parse -> rules again,
+ *                     citations checked -> reply
  *
  * The rules always answer. Where the model does not (loading, all places taken, late, broken, cut
  * off, shutting down) the reply is theirs alone, with status 200 and degraded: true. Where the
@@ -16,6 +17,7 @@
 #define CP_SERVER_TRIAGE_H
 
 #include "server/audit_log.h"
+#include "server/grounding.h"
 #include "server/http_server.h"
 #include "server/inference.h"
 #include "server/metrics.h"
@@ -25,11 +27,18 @@
 
 typedef struct cp_triage cp_triage;
 
-/* Opens the rules. Borrows the rest; the inference is not started yet, `audit` is NULL for no log.
- */
-cp_status cp_triage_create(const cp_settings *settings, cp_metrics *metrics,
-                           cp_inference *inference, cp_patients *patients, cp_audit *audit,
-                           cp_triage **out, cp_error *err) CP_MUST_CHECK;
+/* All borrowed; the inference is not started yet. */
+typedef struct cp_triage_parts {
+    const cp_settings *settings;
+    cp_metrics *metrics;
+    cp_inference *inference;
+    cp_patients *patients;
+    cp_grounding *grounding;
+    cp_audit *audit; /* NULL: no log */
+} cp_triage_parts;
+/* Opens the rules. */
+cp_status cp_triage_create(const cp_triage_parts *parts, cp_triage **out,
+                           cp_error *err) CP_MUST_CHECK;
 /* After the last request. NULL is allowed. */
 void cp_triage_free(cp_triage *triage);
 

@@ -4,6 +4,8 @@
 #include "server/safety.h"
 #include "server/triage_text.h"
 
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_TEXT_BYTES ((size_t)1 << 20)
@@ -11,14 +13,23 @@
 /* Key by key in the order in which the model writes. */
 const char cp_triage_answer_schema[] =
     "{\"type\":\"object\",\"additionalProperties\":false,"
-    "\"required\":[\"assessment\",\"acuity\",\"next_steps\",\"seek_help_sooner_if\"],"
+    "\"required\":[\"assessment\",\"acuity\",\"next_steps\",\"seek_help_sooner_if\",\"citations\"],"
     "\"properties\":{"
     "\"assessment\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":2000},"
     "\"acuity\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":5},"
     "\"next_steps\":{\"type\":\"array\",\"maxItems\":6,"
     "\"items\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":300}},"
     "\"seek_help_sooner_if\":{\"type\":\"array\",\"maxItems\":6,"
-    "\"items\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":300}}}}";
+    "\"items\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":300}},"
+    "\"citations\":{\"type\":\"array\",\"maxItems\":4,"
+    "\"items\":{\"type\":\"object\",\"additionalProperties\":false,"
+    "\"required\":[\"source\",\"quote\",\"claim\",\"why\"],"
+    "\"properties\":{"
+    "\"source\":{\"enum\":[\"S1\",\"S2\",\"S3\",\"S4\",\"S5\",\"S6\",\"S7\",\"S8\",\"S9\",\"S10\","
+    "\"S11\",\"S12\",\"S13\",\"S14\",\"S15\",\"S16\",\"S17\",\"S18\",\"S19\",\"S20\"]},"
+    "\"quote\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":240},"
+    "\"claim\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":160},"
+    "\"why\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":120}}}}}}";
 
 const char cp_triage_mock_answer[] =
     "{\"assessment\":\"This is a mock answer: the server runs with LLM_MODE=mock and no model read "
@@ -26,7 +37,7 @@ const char cp_triage_mock_answer[] =
     "model, "
     "its reasoning would stand here: what the question and the record suggest, and what would make "
     "it more urgent.\",\"acuity\":3,\"next_steps\":[\"With a model, what to do next would stand "
-    "here.\"],\"seek_help_sooner_if\":[]}";
+    "here.\"],\"seek_help_sooner_if\":[],\"citations\":[]}";
 
 /* ---- the text as it comes -------------------------------------------------------------------- */
 
@@ -44,6 +55,7 @@ static const char *heading(const cp_triage_reader *r) {
 static void begin_text(cp_triage_reader *r, cp_strbuf *out) {
     const char *title = heading(r);
     r->where = CP_READER_TEXT;
+    r->is_silent = !title && strcmp(r->key, "assessment") != 0;
     if (title && r->n_items++ == 0)
         cp_strbuf_printf(out, "\n\n%s", title);
     if (title)
@@ -80,10 +92,12 @@ static unsigned hex4(const char *digits) {
     return value;
 }
 
-static void put_code_point(cp_strbuf *out, unsigned c) {
+/* Citations are told by the whole answer alone, once they are checked. */
+static void put_code_point(const cp_triage_reader *r, cp_strbuf *out, unsigned c) {
     char bytes[4];
     size_t n = cp_utf8_encode(c, bytes);
-    cp_strbuf_append(out, bytes, n);
+    if (!r->is_silent)
+        cp_strbuf_append(out, bytes, n);
 }
 
 /* The escape so far, complete or not: "\n", "\u00e9", "\ud83d\ude00". */
@@ -93,14 +107,15 @@ static void step_escape(cp_triage_reader *r, cp_strbuf *out) {
         return;
     const char *simple = strchr(from, r->escape[1]);
     if (simple) {
-        cp_strbuf_putc(out, to[simple - from]);
+        put_code_point(r, out, (unsigned char)to[simple - from]);
     } else {
         unsigned c = r->n_escape >= 6 ? hex4(r->escape + 2) : 0;
         bool first_half = c >= 0xd800 && c < 0xdc00;
         if (r->n_escape < (first_half ? 12u : 6u))
             return;
-        put_code_point(
-            out, first_half ? 0x10000 + ((c - 0xd800) << 10) + (hex4(r->escape + 8) - 0xdc00) : c);
+        put_code_point(r, out,
+                       first_half ? 0x10000 + ((c - 0xd800) << 10) + (hex4(r->escape + 8) - 0xdc00)
+                                  : c);
     }
     r->n_escape = 0;
 }
@@ -112,7 +127,7 @@ static void in_text(cp_triage_reader *r, char c, cp_strbuf *out) {
     } else if (c == '"') {
         r->where = CP_READER_OUTSIDE;
         r->is_key = heading(r) == NULL; /* in a list another string may follow */
-    } else {
+    } else if (!r->is_silent) {
         cp_strbuf_putc(out, c);
     }
 }
@@ -158,24 +173,55 @@ static int level_of(const cJSON *tree, cp_str json, size_t n_own) {
     return said ? (int)acuity->valuedouble : CP_ACUITY_NONE;
 }
 
+static cp_str text_of(const cJSON *object, const char *key) {
+    const char *text = cp_json_text(object, key, "");
+    return (cp_str){text, strlen(text)};
+}
+
+/* "S3" is the third source; what is no such mark is a source that nobody was shown. */
+static size_t source_of(const cJSON *citation) {
+    const char *mark = cp_json_text(citation, "source", "");
+    char *end = NULL;
+    unsigned long number = *mark == 'S' ? strtoul(mark + 1, &end, 10) : 0;
+    return number > 0 && !*end ? number - 1 : SIZE_MAX;
+}
+
+/* The last one may have been cut. */
+static cp_status read_cited(cp_triage_answer *answer, bool was_cut, cp_error *err) {
+    const cJSON *list = cp_json_member(answer->tree, "citations"), *item;
+    size_t n = cJSON_IsArray(list) ? (size_t)cJSON_GetArraySize(list) : 0;
+    n -= n > 0 && was_cut;
+    answer->cited = n > 0 ? calloc(n, sizeof *answer->cited) : NULL;
+    if (n > 0 && !answer->cited)
+        return cp_error_no_memory(err, "citations");
+    cJSON_ArrayForEach(item, list) {
+        if (answer->n_cited < n)
+            answer->cited[answer->n_cited++] =
+                (cp_citation_claimed){.source = source_of(item),
+                                      .quote = text_of(item, "quote"),
+                                      .claim = text_of(item, "claim"),
+                                      .why = text_of(item, "why")};
+    }
+    return CP_OK;
+}
+
 cp_status cp_triage_answer_read(const cp_llm_result *result, cp_triage_answer *out, cp_error *err) {
     cp_str json = cp_strbuf_str(&result->answer);
     size_t n_own = json.n - result->structured.tail_bytes;
     cp_triage_reader reader;
     cp_strbuf raw;
-    cJSON *tree = NULL;
-    out->acuity = CP_ACUITY_NONE;
+    *out = (cp_triage_answer){.acuity = CP_ACUITY_NONE};
     cp_strbuf_init(&out->text, MAX_TEXT_BYTES);
     if (json.n == 0)
         return CP_OK;
-    cp_status status = cp_json_parse("the model's answer", json.data, json.n, &tree, err);
-    if (status == CP_OK && !cJSON_IsObject(tree))
+    cp_status status = cp_json_parse("the model's answer", json.data, json.n, &out->tree, err);
+    if (status == CP_OK && !cJSON_IsObject(out->tree))
         status = cp_error_set(err, CP_ERR_FORMAT, "the model's answer is no object");
     if (status == CP_OK)
-        out->acuity = level_of(tree, json, n_own);
-    cJSON_Delete(tree);
+        status = read_cited(out, n_own < json.n, err);
     if (status != CP_OK)
         return status;
+    out->acuity = level_of(out->tree, json, n_own);
     cp_strbuf_init(&raw, MAX_TEXT_BYTES);
     cp_triage_reader_init(&reader);
     cp_triage_reader_push(&reader, json.data, n_own, &raw);
@@ -187,4 +233,6 @@ cp_status cp_triage_answer_read(const cp_llm_result *result, cp_triage_answer *o
 
 void cp_triage_answer_deinit(cp_triage_answer *answer) {
     cp_strbuf_deinit(&answer->text);
+    cJSON_Delete(answer->tree);
+    free(answer->cited);
 }

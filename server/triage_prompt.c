@@ -22,8 +22,12 @@ const char cp_triage_instructions[] =
     "several "
     "examinations likely; 4 less urgent, one examination; 5 not urgent.\n"
     "\n"
+    "Sources, where there are any, are marked [S1], [S2] and so on. Where one supports what you "
+    "say, cite it: source is its mark, quote is words copied exactly from it, claim is what they "
+    "support, why is what makes them matter here. Quote nothing that is not there.\n"
+    "\n"
     "Answer in JSON: assessment (your reasoning for staff and patient), acuity (the level), "
-    "next_steps, seek_help_sooner_if.";
+    "next_steps, seek_help_sooner_if, citations.";
 
 /* How many bytes at text[0..n) end a line; 0 when they do not. CR LF is one end. */
 static size_t line_end(const char *text, size_t n) {
@@ -60,20 +64,26 @@ void cp_triage_quote_append(cp_str text, cp_strbuf *out) {
     cp_strbuf_putc(out, '\n');
 }
 
-/* The record's lines are the summary's own: they end with LF. Any other line end came from an
- * entry, which must not look like a line of the record ("Allergies: none"). */
-static void quote_summary(cp_str summary, cp_strbuf *out) {
+/* Quotes `text` with its line ends as blanks, but for LF where `lines` stand in it. */
+static void quote_flat(cp_str text, bool lines, cp_strbuf *out) {
     cp_strbuf flat;
-    cp_strbuf_init(&flat, summary.n + 1);
-    for (size_t i = 0; i < summary.n;) {
-        size_t end = summary.data[i] == '\n' ? 0 : line_end(summary.data + i, summary.n - i);
-        cp_strbuf_putc(&flat, end ? ' ' : summary.data[i]);
+    cp_strbuf_init(&flat, text.n + 1);
+    for (size_t i = 0; i < text.n;) {
+        bool kept = lines && text.data[i] == '\n';
+        size_t end = kept ? 0 : line_end(text.data + i, text.n - i);
+        cp_strbuf_putc(&flat, end ? ' ' : text.data[i]);
         i += end ? end : 1;
     }
     cp_triage_quote_append(cp_strbuf_str(&flat), out);
     if (flat.failed != CP_OK)
         out->failed = flat.failed;
     cp_strbuf_deinit(&flat);
+}
+
+/* The record's lines are the summary's own: they end with LF. Any other line end came from an
+ * entry, which must not look like a line of the record ("Allergies: none"). */
+static void quote_summary(cp_str summary, cp_strbuf *out) {
+    quote_flat(summary, true, out);
 }
 
 static void quote(const char *text, cp_strbuf *out) {
@@ -103,12 +113,35 @@ static void append_turns(const cp_triage_turns *turns, cp_strbuf *out) {
         cp_triage_turn_append(&c->turns[i], out);
 }
 
-void cp_triage_prompt_append(cp_str summary, const cp_triage_turns *turns, const char *query,
+/* Title and date come from whoever wrote the document: they are quoted like its text. */
+void cp_triage_source_append(const cp_passage *passage, size_t i, cp_strbuf *out) {
+    const cp_source_doc *doc = passage->doc;
+    bool own = doc->kind != CP_ENTRY_KNOWLEDGE;
+    cp_strbuf title;
+    cp_strbuf_init(&title, (size_t)64 << 10);
+    cp_strbuf_puts(&title, doc->title);
+    if (own && *doc->date)
+        cp_strbuf_printf(&title, " (%s)", doc->date);
+    cp_strbuf_printf(out, "[S%zu] from %s:\n", i + 1,
+                     own ? "the patient's record" : "the knowledge base");
+    quote_flat(cp_strbuf_str(&title), false, out);
+    quote_flat((cp_str){doc->text.data + passage->begin, passage->n}, false, out);
+    if (title.failed != CP_OK)
+        out->failed = title.failed;
+    cp_strbuf_deinit(&title);
+}
+
+void cp_triage_prompt_append(cp_str summary, const cp_triage_turns *turns,
+                             const cp_triage_sources *sources, const char *query,
                              const cp_safety_finding *finding, cp_strbuf *out) {
     cp_strbuf_puts(out, "The patient's record:\n");
     quote_summary(summary, out);
     if (turns->n > 0)
         append_turns(turns, out);
+    if (sources->n_told > 0)
+        cp_strbuf_puts(out, "\nSources:\n");
+    for (size_t i = 0; i < sources->n_told; i++)
+        cp_triage_source_append(&sources->passages[i], i, out);
     size_t n_flags = cp_safety_n_flags(finding);
     if (n_flags > 0)
         cp_strbuf_puts(out, "\nThe clinic's safety rules have flagged:\n");

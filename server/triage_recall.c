@@ -34,7 +34,7 @@ static void plan(cp_triage_recall *recall, const cp_triage_recall_for *what) {
     size_t taken = (what->answer_tokens < half ? what->answer_tokens : half) + TEMPLATE_TOKENS;
     cp_str instructions = {cp_triage_instructions, strlen(cp_triage_instructions)};
     taken += count_tokens(recall, instructions);
-    recall->past.most_turn_tokens = context / 4;
+    recall->past.most_turn_tokens = recall->past.most_source_tokens = context / 4;
     recall->past.most_tokens = context > taken ? context - taken : 0;
 }
 
@@ -48,7 +48,7 @@ cp_status cp_triage_recall_read(cp_triage_recall *recall, cp_conversations *all,
         cp_conversation_key_make(what->owner, what->mrn, what->session_id, &recall->key, err);
     if (status == CP_OK)
         status = cp_conversations_read(all, &recall->key, cp_moment_now(), &recall->earlier, err);
-    if (status == CP_OK && recall->earlier.n_turns > 0)
+    if (status == CP_OK)
         plan(recall, what);
     return status;
 }

@@ -22,9 +22,9 @@ typedef struct cp_triage_recall_for {
     size_t answer_tokens;                 /* that the answer may take */
 } cp_triage_recall_for;
 
-/* Finds it; nothing is no error. Turns may take a quarter of the context, and never the answer's
- * room (of which half a context counts). Tokens are counted by the model's tokenizer in the
- * caller's thread, some milliseconds at most, and only where there are turns. Release with deinit,
+/* Finds it; nothing is no error. Turns may take a quarter of the context, sources another, and
+ * never the answer's room (of which half a context counts). Tokens are counted by the model's
+ * tokenizer in the caller's thread, some milliseconds at most. Release with deinit,
  * also after failure. */
 cp_status cp_triage_recall_read(cp_triage_recall *recall, cp_conversations *all,
                                 const cp_inference *inference, const cp_triage_recall_for *what,

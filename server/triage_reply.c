@@ -70,9 +70,10 @@ static void put_advice(const cp_safety_finding *finding, cp_strbuf *out) {
 }
 
 static void put_response(const cp_triage_outcome *outcome, const cp_triage_answer *answer,
-                         bool degraded, cp_strbuf *out) {
+                         const cp_triage_support *support, bool degraded, cp_strbuf *out) {
     put_advice(outcome->finding, out);
     cp_strbuf_append(out, cp_strbuf_text(&answer->text), answer->text.n);
+    cp_triage_support_warn(answer, support, out);
     if (outcome->error)
         cp_strbuf_puts(out, no_record_text);
     if (degraded)
@@ -191,39 +192,47 @@ static bool put_run(cp_json_writer *w, const cp_triage_outcome *outcome, cp_strb
     return text->failed == CP_OK;
 }
 
-/* What the model said, and the verdict with it. */
-static void judge(const cp_triage_outcome *outcome, cp_triage_answer *answer,
-                  cp_triage_verdict *verdict) {
+/* What the model said, what of it holds, and the verdict. False without memory for the gate: then
+ * nothing of the answer may leave. */
+static bool judge(const cp_triage_outcome *outcome, cp_triage_answer *answer,
+                  cp_triage_support *support, cp_triage_verdict *verdict) {
+    const cp_triage_grounds none = {.sources = NULL};
     cp_status status = CP_OK;
     *answer = (cp_triage_answer){.acuity = CP_ACUITY_NONE};
     if (outcome->result)
         status = cp_triage_answer_read(outcome->result, answer, NULL);
+    bool checked = cp_triage_support_check(outcome->grounds ? outcome->grounds : &none, answer,
+                                           support, NULL) == CP_OK;
     *verdict = cp_triage_combine(outcome->finding, answer->acuity);
     verdict->degraded = status == CP_OK ? outcome->fault : "broken";
     if (!verdict->degraded && answer->acuity == CP_ACUITY_NONE)
         verdict->degraded = "cut_off";
+    verdict->support = support->counts;
+    return checked;
 }
 
 void cp_triage_reply_append(const cp_triage_outcome *outcome, cp_strbuf *out,
                             cp_triage_verdict *verdict) {
     cp_triage_answer answer;
+    cp_triage_support support;
     cp_strbuf text;
     cp_json_writer w;
     cp_strbuf_init(&text, out->max_bytes);
-    judge(outcome, &answer, verdict);
-    put_response(outcome, &answer, verdict->degraded != NULL, &text);
+    bool whole = judge(outcome, &answer, &support, verdict);
+    put_response(outcome, &answer, &support, verdict->degraded != NULL, &text);
     if (outcome->said)
         cp_strbuf_append(outcome->said, cp_strbuf_text(&answer.text), answer.text.n);
-    cp_triage_answer_deinit(&answer);
     cp_json_writer_init(&w, out);
     cp_json_open_object(&w);
     if (outcome->error)
         cp_api_error_put(&w, outcome->error, outcome->request_id);
     put_names(&w, outcome);
     cp_json_member_str(&w, "response", cp_strbuf_str(&text));
-    bool whole = text.failed == CP_OK;
+    whole &= text.failed == CP_OK;
     put_verdict(&w, verdict);
     put_red_flags(&w, outcome->finding);
+    if (outcome->grounds && whole)
+        cp_triage_support_put(&w, outcome->grounds, &answer, &support);
     if (outcome->past)
         put_conversation(&w, outcome->past);
     cp_json_member_text(&w, "disclaimer", cp_triage_disclaimer);
@@ -236,5 +245,7 @@ void cp_triage_reply_append(const cp_triage_outcome *outcome, cp_strbuf *out,
     cp_json_close_object(&w);
     if (!whole) /* an answer with a part missing is no answer */
         out->failed = CP_ERR_NO_MEMORY;
+    cp_triage_support_deinit(&support);
+    cp_triage_answer_deinit(&answer);
     cp_strbuf_deinit(&text);
 }

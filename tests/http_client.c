@@ -1,6 +1,7 @@
 #include "tests/http_client.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/file.h"
 
 #include <arpa/inet.h>
@@ -54,11 +55,15 @@ static void write_text(const char *dir, const char *name, const char *text) {
 
 void test_data_folder(const char *patients, const char *encounters, const char *documents,
                       char out[TEST_DATA_CAP]) {
-    char folder[TEST_DATA_CAP + 16], *rules = realpath("data/triage", NULL);
-    assert_non_null(rules);
+    static const char *const real[] = {"triage", "knowledge"};
+    char folder[TEST_DATA_CAP + 16];
     snprintf(out, TEST_DATA_CAP, "%s", test_tmp_dir());
-    assert_int_equal(symlink(rules, test_path(out, "triage")), 0);
-    free(rules);
+    for (size_t i = 0; i < CP_COUNT_OF(real); i++) {
+        char *path = realpath(test_path("data", real[i]), NULL);
+        assert_non_null(path);
+        assert_int_equal(symlink(path, test_path(out, real[i])), 0);
+        free(path);
+    }
     snprintf(folder, sizeof folder, "%s/synthetic", out);
     assert_int_equal(mkdir(folder, 0755), 0);
     write_text(folder, "patients.jsonl", patients);

@@ -4,6 +4,7 @@
 #include "tests/http_client.h"
 
 #include "base/mem.h"
+#include "retrieval/record_docs.h"
 #include "server/eval_vignettes.h"
 #include "server/triage_lane.h"
 #include "server/triage_prompt.h"
@@ -181,14 +182,48 @@ static cp_patient_record record_with(const cp_patient_record *base, const char *
     return record;
 }
 
+/* Everything of the record that can be a source, whole: the worst that retrieval could choose. */
+typedef struct all_sources {
+    cp_record_docs docs;
+    cp_passage passages[CP_TRIAGE_MAX_SOURCES];
+    cp_triage_sources sources;
+} all_sources;
+
+static void take_sources(const cp_patient_record *record, all_sources *out) {
+    cp_error err;
+    assert_cp_ok(cp_record_docs_make("M", record->documents, record->encounters, record->claims,
+                                     record->chat_logs, &out->docs, &err));
+    size_t n = out->docs.n < CP_TRIAGE_MAX_SOURCES ? out->docs.n : CP_TRIAGE_MAX_SOURCES;
+    for (size_t i = 0; i < n; i++)
+        out->passages[i] =
+            (cp_passage){.doc = &out->docs.docs[i], .n = (uint32_t)out->docs.docs[i].text.n};
+    out->sources = (cp_triage_sources){.passages = out->passages, .n = n};
+}
+
 /* What the model would be told; free with cp_strbuf_deinit. */
-static cp_strbuf prompt_of(const fixture *f, const cp_patient_record *record, const char *query,
-                           cp_safety_finding *finding) {
+static cp_strbuf prompt_with(const fixture *f, const cp_patient_record *record,
+                             cp_triage_past *past, const char *query, cp_safety_finding *finding) {
+    all_sources all;
     cp_strbuf prompt;
     cp_strbuf_init(&prompt, PROMPT_CAP);
-    assert_int_equal(
-        cp_triage_prepare(f->safety, record, NULL, query, CP_EVAL_TODAY, finding, &prompt), CP_OK);
+    take_sources(record, &all);
+    assert_int_equal(cp_triage_check(f->safety, record, past, query, CP_EVAL_TODAY, finding),
+                     CP_OK);
+    const cp_triage_told told = {.record = record,
+                                 .past = past,
+                                 .sources = &all.sources,
+                                 .query = query,
+                                 .today = CP_EVAL_TODAY,
+                                 .finding = finding};
+    assert_int_equal(cp_triage_write_prompt(f->safety, &told, &prompt), CP_OK);
+    assert_int_equal(all.sources.n_told, all.sources.n);
+    cp_record_docs_deinit(&all.docs);
     return prompt;
+}
+
+static cp_strbuf prompt_of(const fixture *f, const cp_patient_record *record, const char *query,
+                           cp_safety_finding *finding) {
+    return prompt_with(f, record, NULL, query, finding);
 }
 
 /* ---- tokens -----------------------------------------------------------------------------------
@@ -280,7 +315,8 @@ static cp_strbuf frame_of(const cp_strbuf *prompt) {
 }
 
 /* With one earlier turn that was answered with a 5, or without any. */
-static cp_strbuf expected_frame(const cp_safety_finding *finding, bool with_turn) {
+static cp_strbuf expected_frame(const cp_patient_record *record, const cp_safety_finding *finding,
+                                bool with_turn) {
     cp_strbuf frame;
     size_t n_flags = cp_safety_n_flags(finding);
     cp_strbuf_init(&frame, PROMPT_CAP);
@@ -288,6 +324,13 @@ static cp_strbuf expected_frame(const cp_safety_finding *finding, bool with_turn
     if (with_turn)
         cp_strbuf_puts(&frame, "\nEarlier in this conversation, oldest first:\n"
                                "The patient asked:\nThe level given was acuity 5. The answer:\n");
+    all_sources all;
+    take_sources(record, &all);
+    if (all.sources.n > 0)
+        cp_strbuf_puts(&frame, "\nSources:\n");
+    for (size_t i = 0; i < all.sources.n; i++)
+        cp_strbuf_printf(&frame, "[S%zu] from the patient's record:\n", i + 1);
+    cp_record_docs_deinit(&all.docs);
     if (n_flags > 0)
         cp_strbuf_puts(&frame, "\nThe clinic's safety rules have flagged:\n");
     for (size_t i = 0; i < n_flags; i++)
@@ -298,9 +341,9 @@ static cp_strbuf expected_frame(const cp_safety_finding *finding, bool with_turn
     return frame;
 }
 
-static void check_frame(const char *id, const cp_strbuf *prompt, const cp_safety_finding *finding,
-                        bool with_turn) {
-    cp_strbuf frame = frame_of(prompt), expected = expected_frame(finding, with_turn);
+static void check_frame(const char *id, const cp_patient_record *record, const cp_strbuf *prompt,
+                        const cp_safety_finding *finding, bool with_turn) {
+    cp_strbuf frame = frame_of(prompt), expected = expected_frame(record, finding, with_turn);
     if (strcmp(frame.data, expected.data) != 0)
         fail_msg("%s: outside of quotations stands\n%s", id, frame.data);
     cp_strbuf_deinit(&frame);
@@ -313,7 +356,7 @@ static void no_text_leaves_its_quotation(void **state) {
         cp_safety_finding finding;
         cp_patient_record record = record_with(NULL, f->items[i].field, f->items[i].text);
         cp_strbuf prompt = prompt_of(f, &record, f->items[i].query, &finding);
-        check_frame(f->items[i].id, &prompt, &finding, false);
+        check_frame(f->items[i].id, &record, &prompt, &finding, false);
         cp_strbuf_deinit(&prompt);
         cp_eval_record_deinit(&record);
     }
@@ -334,12 +377,10 @@ static cp_strbuf prompt_after(const fixture *f, const cp_patient_record *record,
     const cp_conversation earlier = {.turns = {{5, text, text}}, .n_turns = 1};
     cp_triage_past past = {.conversation = &earlier,
                            .most_turn_tokens = PROMPT_CAP,
+                           .most_source_tokens = PROMPT_CAP,
                            .most_tokens = PROMPT_CAP,
                            .count_tokens = count_bytes};
-    cp_strbuf prompt;
-    cp_strbuf_init(&prompt, PROMPT_CAP);
-    assert_int_equal(
-        cp_triage_prepare(f->safety, record, &past, query, CP_EVAL_TODAY, finding, &prompt), CP_OK);
+    cp_strbuf prompt = prompt_with(f, record, &past, query, finding);
     assert_int_equal(past.n_told, 1);
     return prompt;
 }
@@ -357,7 +398,7 @@ static void an_earlier_turn_stays_in_its_quotation(void **state) {
             cp_strbuf prompt = prompt_after(f, &record, f->items[i].text, QUIET, &finding);
             const cp_chat_message messages[] = {plain[0], {CP_ROLE_USER, prompt.data, NULL}};
             cp_ids ids = control_ids(f->templates[t], messages, CP_COUNT_OF(messages));
-            check_frame(f->items[i].id, &prompt, &finding, true);
+            check_frame(f->items[i].id, &record, &prompt, &finding, true);
             if (ids.n != usual.n || memcmp(ids.ids, usual.ids, ids.n * sizeof *ids.ids) != 0)
                 fail_msg("%s: %zu control tokens, expected %zu", f->items[i].id, ids.n, usual.n);
             cp_ids_deinit(&ids);
@@ -445,8 +486,8 @@ static void nothing_unseen_is_in_a_prompt(void **state) {
 
 static int floor_of(const fixture *f, const cp_patient_record *record, const char *query) {
     cp_safety_finding finding;
-    assert_int_equal(
-        cp_triage_prepare(f->safety, record, NULL, query, CP_EVAL_TODAY, &finding, NULL), CP_OK);
+    assert_int_equal(cp_triage_check(f->safety, record, NULL, query, CP_EVAL_TODAY, &finding),
+                     CP_OK);
     return cp_safety_level_alone(f->safety, &finding);
 }
 
@@ -599,8 +640,7 @@ static void an_obedient_model_takes_nothing_away(void **state) {
         if (!cp_vignette_is_emergency(v))
             continue;
         assert_int_equal(
-            cp_triage_prepare(f->safety, &v->record, NULL, v->query, CP_EVAL_TODAY, &finding, NULL),
-            CP_OK);
+            cp_triage_check(f->safety, &v->record, NULL, v->query, CP_EVAL_TODAY, &finding), CP_OK);
         for (size_t k = i % 4; k < f->n; k += 4) /* each text for ten of them */
             for (size_t form = 0; form < N_FORMS; form++) {
                 obedient_answer(f->items[k].text, form, &answer);

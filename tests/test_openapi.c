@@ -186,22 +186,36 @@ static void check_errors(const document *d, const test_server *server, const cJS
     test_reply_free(&reply);
 }
 
+/* The path with each parameter's example; the last one with `last` in its place, unless NULL. Says
+ * whether there is one. */
+static bool fill_path(const char *path, const cJSON *operation, const char *last, char out[256]) {
+    const cJSON *parameter = cJSON_GetArrayItem(get(operation, "parameters"), 0);
+    size_t n = 0;
+    bool filled = false;
+    for (; *path; path++) {
+        const char *value = NULL;
+        if (*path == '{') {
+            path = strchr(path, '}');
+            value = last && !strchr(path, '{') ? last : get(parameter, "example")->valuestring;
+            parameter = parameter->next;
+            filled = true;
+        }
+        n += (size_t)snprintf(out + n, 256 - n, "%.*s", value ? 200 : 1, value ? value : path);
+    }
+    return filled;
+}
+
 static void check_get(const document *d, const test_server *server, const cJSON *path,
                       const cJSON *operation) {
     char target[256];
-    const cJSON *parameter = cJSON_GetArrayItem(get(operation, "parameters"), 0);
-    size_t n = strcspn(path->string, "{");
-    const char *tail = strchr(path->string, '}');
-    tail = tail ? tail + 1 : "";
-    snprintf(target, sizeof target, "%.*s%s%s", (int)n, path->string,
-             parameter ? get(parameter, "example")->valuestring : "", tail);
+    bool filled = fill_path(path->string, operation, NULL, target);
     test_reply reply = test_request(server, "GET", target, NULL, NULL);
     assert_int_equal(reply.status, 200);
     check_reply(d, operation, &reply, target);
     test_reply_free(&reply);
-    if (!parameter)
+    if (!filled)
         return;
-    snprintf(target, sizeof target, "%.*sno-such-thing%s", (int)n, path->string, tail);
+    fill_path(path->string, operation, "no-such-thing", target);
     reply = test_request(server, "GET", target, NULL, NULL);
     assert_int_equal(reply.status, 404);
     check_reply(d, operation, &reply, target);
@@ -242,14 +256,14 @@ static const char *reranker_setting(void) {
 
 static void a_real_model_answers_as_documented(void **state) {
     (void)state;
-    check_all((const char *[]){"LLM_MODE=" GOLDEN "/models/tied-gqa2", "MAX_NEW_TOKENS=48",
-                               "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1",
-                               reranker_setting(), NULL});
+    check_all((const char *[]){
+        "DATA_DIR=data", "LLM_MODE=" GOLDEN "/models/tied-gqa2", "MAX_NEW_TOKENS=48",
+        "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1", reranker_setting(), NULL});
 }
 
 static void the_mock_answers_as_documented(void **state) {
     (void)state;
-    check_all((const char *[]){"EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1",
+    check_all((const char *[]){"DATA_DIR=data", "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1",
                                reranker_setting(), NULL});
 }
 

@@ -78,9 +78,11 @@ static void ask(talk *t, const char *query, const char *answer) {
                            .most_tokens = t->most_tokens,
                            .count_tokens = count_bytes};
     cp_strbuf_clear(&t->prompt);
-    assert_int_equal(
-        cp_triage_prepare(t->safety, t->record, &past, query, TODAY, &t->finding, &t->prompt),
-        CP_OK);
+    assert_int_equal(cp_triage_check(t->safety, t->record, &past, query, TODAY, &t->finding),
+                     CP_OK);
+    const cp_triage_told told = {
+        .record = t->record, .past = &past, .query = query, .today = TODAY, .finding = &t->finding};
+    assert_int_equal(cp_triage_write_prompt(t->safety, &told, &t->prompt), CP_OK);
     t->n_told = past.n_told;
     assert_cp_ok(cp_conversations_note(t->all, &t->key, now, &t->finding, &err));
     const cp_conversation_turn turn = {t->finding.floor, query, answer};
