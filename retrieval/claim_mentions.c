@@ -185,19 +185,20 @@ static bool parse_digits(cp_str word, double *value) {
 
 typedef struct number {
     double value;
-    size_t n; /* words; 0: none */
+    size_t n;   /* words; 0: none */
+    bool point; /* ".5": a point before its first word */
 } number;
 
 /* "500", "1,000", "2,5", "two", "half". */
 static number number_at(const cp_mention_reader *r, size_t i, size_t end) {
-    number out = {-1, 1};
+    number out = {.value = -1, .n = 1};
     double more;
     if (i >= end)
-        return (number){0, 0};
+        return (number){.n = 0};
     cp_str word = cp_word_folded(&r->words, i);
     if (!parse_digits(word, &out.value)) {
         out.value = cp_claim_number_word(word);
-        return out.value < 0 ? (number){0, 0} : out;
+        return out.value < 0 ? (number){.n = 0} : out;
     }
     while (i + out.n < end && out.n < 4 && !memchr(word.data, '.', word.n) &&
            gap_is(r, i + out.n, ",")) {
@@ -212,10 +213,11 @@ static number number_at(const cp_mention_reader *r, size_t i, size_t end) {
         out.value = out.value * 1000 + more;
         out.n++;
     }
-    /* ".5" */
     cp_str gap = gap_before(r, i);
-    if (out.n == 1 && gap.n > 0 && gap.data[gap.n - 1] == '.' && !memchr(word.data, '.', word.n) &&
-        (gap.n == 1 ? i == 0 : gap.data[gap.n - 2] == ' '))
+    out.point = out.n == 1 && gap.n > 0 && gap.data[gap.n - 1] == '.' &&
+                !memchr(word.data, '.', word.n) &&
+                (gap.n == 1 ? i == 0 : gap.data[gap.n - 2] == ' ');
+    if (out.point)
         out.value /= pow(10, (double)word.n);
     return out;
 }
@@ -266,16 +268,19 @@ static uint64_t amount(uint64_t seed, double value) {
 }
 
 static bool add_amount(cp_mention_reader *r, const sentence *s, size_t first, size_t n_words,
-                       const unit *u, double value) {
-    cp_mention *m = add(r, s, CP_CLAIM_DOSE, amount(u->seed, value * u->of.n), first, n_words);
-    if (m && u->end > m->end)
-        m->end = u->end;
-    return m != NULL;
+                       const unit *u, const number *value, bool point) {
+    uint64_t thing = amount(u->seed, value->value * u->of.n);
+    cp_mention *m = add(r, s, CP_CLAIM_DOSE, thing, first, n_words);
+    if (!m)
+        return false;
+    m->begin -= point;
+    m->end = u->end > m->end ? u->end : m->end;
+    return true;
 }
 
 /* "500 mg", "1-2 tablets": the words it takes, 0: none, -1 without memory. */
 static int dose_at(cp_mention_reader *r, const sentence *s, size_t i) {
-    number low = number_at(r, i, s->after), high = {0, 0};
+    number low = number_at(r, i, s->after), high = {.n = 0};
     size_t n = low.n;
     if (n == 0)
         return 0;
@@ -288,9 +293,9 @@ static int dose_at(cp_mention_reader *r, const sentence *s, size_t i) {
     if (!u.found)
         return 0;
     n += u.n;
-    if (high.n > 0 && !add_amount(r, s, i, n, &u, high.value))
+    if (high.n > 0 && !add_amount(r, s, i, n, &u, &high, low.point))
         return -1;
-    return add_amount(r, s, i, n, &u, low.value) ? (int)n : -1;
+    return add_amount(r, s, i, n, &u, &low, low.point) ? (int)n : -1;
 }
 
 /* "daily", "a day", "per day", "every day" at word i. */
@@ -303,7 +308,7 @@ static const char *period_at(const cp_mention_reader *r, size_t i, size_t end, s
 
 /* "twice daily", "3 times a day", "every 6 to 8 hours": as dose_at. */
 static int frequency_at(cp_mention_reader *r, const sentence *s, size_t i) {
-    number count = {0, 0};
+    number count = {.n = 0};
     size_t n = 1, n_period = 0;
     bool every = word_is(r, i, s->after, "every");
     if (every) {
@@ -312,7 +317,7 @@ static int frequency_at(cp_mention_reader *r, const sentence *s, size_t i) {
         if (word_is(r, i + n, s->after, "to"))
             n += 1 + number_at(r, i + n + 1, s->after).n;
     } else if (word_is(r, i, s->after, "once") || word_is(r, i, s->after, "twice")) {
-        count = (number){word_is(r, i, s->after, "once") ? 1 : 2, 1};
+        count = (number){.value = word_is(r, i, s->after, "once") ? 1 : 2, .n = 1};
     } else {
         count = number_at(r, i, s->after);
         n = count.n + 1;
@@ -456,11 +461,11 @@ static int by_place(const void *a, const void *b) {
 static bool begins_behind(const cp_mention_reader *r, const cp_mention *dose,
                           const cp_mention *medicine) {
     size_t i = dose->last + 1;
-    while (i < medicine->first &&
+    while (i < medicine->first && is_unit_gap(r, i) &&
            (word_is(r, i, r->words.n, "of") || word_is(r, i, r->words.n, "oral") ||
             cp_claim_unit_of(word_at(r, i)).n > 0))
         i++;
-    return i == medicine->first;
+    return i == medicine->first && is_unit_gap(r, i);
 }
 
 static void give(cp_mention *dose, const cp_mention *medicine) {

@@ -10,7 +10,8 @@
 extern const char *const cp_claim_medicines[];
 extern const char *const cp_claim_diagnoses[];
 extern const char *const cp_claim_allergens[];
-/* Conditions of records and heads that are no diagnosis in a sentence: "falls". */
+/* Names of conditions in records, heads and the list of words that are no diagnosis in a sentence:
+ * "falls". */
 bool cp_claim_is_everyday(cp_str name);
 
 /* The word without a plural's "s". */

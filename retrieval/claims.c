@@ -103,32 +103,42 @@ static cp_status add_built_in(cp_name_table *table, const char *const *groups, c
 
 /* ---- the list of words ----------------------------------------------------------------------- */
 
+static bool is_medicine_by_ending(const char *name) {
+    return !strchr(name, ' ') && cp_claim_sounds_like_medicine((cp_str){name, strlen(name)});
+}
+
+/* What a name of the list says by itself: *known is untouched where it is nothing. */
+static cp_status look_at_name(cp_name_table *table, const char *name, cp_name *known,
+                              cp_error *err) {
+    uint64_t hash;
+    cp_status status = hash_name((cp_str){name, strlen(name)}, &hash, err);
+    if (!status && hash != 0 && is_medicine_by_ending(name))
+        status = cp_name_table_add(table, (cp_name){hash, hash, CP_CLAIM_MEDICINE}, NULL, err);
+    const cp_name *there = status || hash == 0 ? NULL : cp_name_table_find(table, hash);
+    if (there && there->kind != CP_CLAIM_ALLERGY)
+        *known = *there;
+    return status;
+}
+
 /* The names of a group of which one is known become names of that one. */
 static cp_status add_same(cp_name_table *table, const cJSON *names, cp_error *err) {
     const cJSON *item;
-    const cp_name *first = NULL;
-    uint64_t hash;
+    cp_name first = {0};
     cp_status status = CP_OK;
     cJSON_ArrayForEach(item, names) {
-        const char *name = cJSON_IsString(item) ? item->valuestring : "";
-        status = hash_name((cp_str){name, strlen(name)}, &hash, err);
-        if (status)
-            return status;
-        const cp_name *known = hash ? cp_name_table_find(table, hash) : NULL;
-        if (known && first && known->group != first->group && known->kind == first->kind)
-            cp_name_table_regroup(table, known->group, first->group);
-        if (known && !first)
+        cp_name known = {0};
+        if (cJSON_IsString(item) && !status)
+            status = look_at_name(table, item->valuestring, &known, err);
+        if (first.hash == 0)
             first = known;
+        else if (known.hash != 0 && known.kind == first.kind && known.group != first.group)
+            cp_name_table_regroup(table, known.group, first.group);
     }
-    if (!first)
-        return CP_OK;
-    cp_name of = *first; /* the table may move */
     cJSON_ArrayForEach(item, names) {
-        const char *name = cJSON_IsString(item) ? item->valuestring : "";
-        uint64_t group = of.group;
-        if (!status)
-            status = add_name(table, NULL, (cp_str){name, strlen(name)}, (cp_claim_kind)of.kind,
-                              &group, err);
+        uint64_t group = first.group;
+        if (cJSON_IsString(item) && first.hash != 0 && !status)
+            status = add_name(table, NULL, (cp_str){item->valuestring, strlen(item->valuestring)},
+                              (cp_claim_kind)first.kind, &group, err);
     }
     return status;
 }
@@ -271,6 +281,9 @@ static bool counts(const cp_mention_reader *r, size_t i) {
 
 static cp_status mark(check *c, const cp_mention *m, cp_error *err) {
     bool is_new;
+    const cp_unsupported_claim *last = c->n > 0 ? &c->claims[c->n - 1] : NULL;
+    if (last && last->kind == m->kind && last->term_begin == m->begin)
+        return CP_OK; /* the other end of "5-10 mg" */
     uint64_t key = key_of(m->kind, m->thing ^ m->medicine, m->sentence_begin);
     cp_status status = cp_name_table_add(&c->said, (cp_name){.hash = key}, &is_new, err);
     if (status || !is_new)
