@@ -26,6 +26,8 @@ static const subcommand subcommands[] = {
      cmd_bench_load},
     {"search", "exact search among stored vectors, beside the plain reading of the same memory",
      cmd_bench_search},
+    {"retrieval", "whether the passages that answer are found; table, JSON, HTML",
+     cmd_bench_retrieval},
     {"start", "one cold start in this process (bench speed runs it)", cmd_bench_start},
 };
 

@@ -15,6 +15,7 @@ int cmd_bench_limits(int argc, char **argv);
 int cmd_bench_speed(int argc, char **argv);
 int cmd_bench_quality(int argc, char **argv);
 int cmd_bench_load(int argc, char **argv);
+int cmd_bench_retrieval(int argc, char **argv);
 int cmd_bench_start(int argc, char **argv);
 int cmd_bench_search(int argc, char **argv);
 
