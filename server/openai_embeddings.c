@@ -2,7 +2,7 @@
 
 #include "base/base64.h"
 #include "engine/vector_search.h"
-#include "server/openai_reply.h"
+#include "server/reply_parts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -182,7 +182,7 @@ void cp_openai_embeddings_append(const cp_openai_embeddings *request, const char
     }
     cp_json_close_array(&w);
     cp_json_member_text(&w, "model", model);
-    cp_openai_usage_write(n_tokens, &w);
+    cp_reply_usage(&w, n_tokens);
     cp_openai_warnings_write(&request->warnings, &w);
     cp_json_close_object(&w);
     cp_strbuf_putc(out, '\n');

@@ -263,14 +263,6 @@ static void put_model(const cp_openai_model *model, cp_json_writer *w) {
     cp_json_close_object(w);
 }
 
-void cp_openai_usage_write(size_t n_tokens, cp_json_writer *w) {
-    cp_json_key(w, "usage");
-    cp_json_open_object(w);
-    cp_json_member_int(w, "prompt_tokens", (int64_t)n_tokens);
-    cp_json_member_int(w, "total_tokens", (int64_t)n_tokens);
-    cp_json_close_object(w);
-}
-
 void cp_openai_model_append(const cp_openai_model *model, cp_strbuf *out) {
     cp_json_writer w;
     cp_json_writer_init(&w, out);

@@ -32,9 +32,6 @@ void cp_openai_chunk_text(const cp_openai_answer *answer, cp_text_part part, cp_
 void cp_openai_chunk_end(const cp_openai_answer *answer, const cp_llm_result *result,
                          cp_strbuf *out);
 
-/* The member "usage" where tokens are only read. */
-void cp_openai_usage_write(size_t n_tokens, cp_json_writer *w);
-
 typedef struct cp_openai_model {
     const char *id, *quant, *use; /* quant may be NULL; use: "chat", "embedding", "rerank" */
     size_t context;               /* tokens; 0: not known yet */

@@ -1,6 +1,6 @@
 #include "server/openai_reranking.h"
 
-#include "server/openai_reply.h"
+#include "server/reply_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -113,7 +113,7 @@ void cp_openai_reranking_append(const cp_openai_reranking *request, const char *
     for (size_t i = 0; i < request->top_n; i++)
         write_result(request, &order[i], &w);
     cp_json_close_array(&w);
-    cp_openai_usage_write(n_tokens, &w);
+    cp_reply_usage(&w, n_tokens);
     cp_openai_warnings_write(&request->warnings, &w);
     cp_json_close_object(&w);
     cp_strbuf_putc(out, '\n');

@@ -15,3 +15,11 @@ void cp_reply_tokens(cp_json_writer *w, const char *key, size_t tokens) {
     else
         cp_json_member_int(w, key, (int64_t)tokens);
 }
+
+void cp_reply_usage(cp_json_writer *w, size_t n_tokens) {
+    cp_json_key(w, "usage");
+    cp_json_open_object(w);
+    cp_json_member_int(w, "prompt_tokens", (int64_t)n_tokens);
+    cp_json_member_int(w, "total_tokens", (int64_t)n_tokens);
+    cp_json_close_object(w);
+}

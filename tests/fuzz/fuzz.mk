@@ -9,8 +9,8 @@ FUZZED := $(filter-out %/cmd_tokenize.c base/http_%.c base/certificate.c base/ht
           $(wildcard llm/json_*.c convert/gguf*.c) convert/source.c convert/checkpoint_source.c \
           $(wildcard server/safety*.c server/fhir_*.c) \
           $(patsubst %,server/%.c,access_keys audit_head audit_keys audit_line audit_question audit_scan body_reader \
-          http_cors http_guard http_ids http_proxy http_reply http_routes openai_embeddings openai_messages openai_request \
-          openai_warnings patient_record patient_summary phi_names phi_patterns phi_scrub store_jsonl triage_answer \
+          http_cors http_guard http_ids http_proxy http_reply http_routes openai_embeddings openai_messages openai_request openai_reranking \
+          openai_warnings reply_parts patient_record patient_summary phi_names phi_patterns phi_scrub store_jsonl triage_answer \
           triage_request triage_text)
 # No processor has anything: the scalar kernels (isa_stub.c).
 CPPFLAGS += '-D__builtin_cpu_supports(name)=0'
