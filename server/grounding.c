@@ -26,9 +26,7 @@ static cp_status make_index(cp_grounding *g, cp_error *err) {
 static cp_status open_index(cp_grounding *g, cp_error *err) {
     const cp_index_options options = {.dir = g->with.settings->index_dir};
     cp_status status = cp_index_open(&options, &g->index, err);
-    if (status == CP_ERR_NOT_FOUND)
-        cp_error_prefix(err, "INDEX_DIR (carepath ingest makes an index)");
-    return status;
+    return status == CP_OK ? CP_OK : cp_error_prefix(err, "INDEX_DIR");
 }
 
 /* Vectors are of use when they come from the model that is at hand. */
