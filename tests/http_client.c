@@ -53,10 +53,9 @@ static void write_text(const char *dir, const char *name, const char *text) {
     test_write_file(test_path(dir, name), text, strlen(text));
 }
 
-void test_data_folder(const char *patients, const char *encounters, const char *documents,
-                      char out[TEST_DATA_CAP]) {
+/* A fresh DATA_DIR with the real rules and knowledge base; its folder synthetic/ is empty. */
+static void begin_data_folder(char out[TEST_DATA_CAP], char synthetic[TEST_DATA_CAP + 16]) {
     static const char *const real[] = {"triage", "knowledge"};
-    char folder[TEST_DATA_CAP + 16];
     snprintf(out, TEST_DATA_CAP, "%s", test_tmp_dir());
     for (size_t i = 0; i < CP_COUNT_OF(real); i++) {
         char *path = realpath(test_path("data", real[i]), NULL);
@@ -64,13 +63,35 @@ void test_data_folder(const char *patients, const char *encounters, const char *
         assert_int_equal(symlink(path, test_path(out, real[i])), 0);
         free(path);
     }
-    snprintf(folder, sizeof folder, "%s/synthetic", out);
-    assert_int_equal(mkdir(folder, 0755), 0);
+    snprintf(synthetic, TEST_DATA_CAP + 16, "%s/synthetic", out);
+    assert_int_equal(mkdir(synthetic, 0755), 0);
+}
+
+void test_data_folder(const char *patients, const char *encounters, const char *documents,
+                      char out[TEST_DATA_CAP]) {
+    char folder[TEST_DATA_CAP + 16];
+    begin_data_folder(out, folder);
     write_text(folder, "patients.jsonl", patients);
     write_text(folder, "encounters.jsonl", encounters);
     write_text(folder, "documents.jsonl", documents);
     write_text(folder, "claims.jsonl", "");
     write_text(folder, "chat_logs.jsonl", "");
+}
+
+void test_data_copy(char out[TEST_DATA_CAP]) {
+    static const char *const names[] = {"patients.jsonl", "encounters.jsonl", "claims.jsonl",
+                                        "documents.jsonl", "chat_logs.jsonl"};
+    char folder[TEST_DATA_CAP + 16];
+    begin_data_folder(out, folder);
+    for (size_t i = 0; i < CP_COUNT_OF(names); i++) {
+        cp_strbuf text;
+        cp_error err;
+        cp_strbuf_init(&text, (size_t)4 << 20);
+        assert_cp_ok(
+            cp_file_read(test_path("data/synthetic", names[i]), text.max_bytes, &text, &err));
+        test_write_file(test_path(folder, names[i]), cp_strbuf_text(&text), text.n);
+        cp_strbuf_deinit(&text);
+    }
 }
 
 /* A DATA_DIR with two patients. */

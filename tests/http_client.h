@@ -25,8 +25,8 @@ typedef struct test_server {
     char log_path[400];
 } test_server;
 
-/* Makes a DATA_DIR with the real rules and knowledge base and these files of data/synthetic/ (JSON Lines); the others
- * are empty. */
+/* Makes a DATA_DIR with the real rules and knowledge base and these files of data/synthetic/ (JSON
+ * Lines); the others are empty. */
 #define TEST_DATA_CAP 400
 void test_data_folder(const char *patients, const char *encounters, const char *documents,
                       char out[TEST_DATA_CAP]);
@@ -43,6 +43,8 @@ void test_server_await_ready(const test_server *server);
 double test_server_metric(const test_server *server, const char *name);
 /* Waits until it is `value`; fails after WAIT_S. */
 void test_server_await_metric(const test_server *server, const char *name, double value);
+/* A DATA_DIR with the embedded data, which a server may change; a new one with each call. */
+void test_data_copy(char out[TEST_DATA_CAP]);
 
 typedef struct test_reply {
     int status; /* 0: the connection ended without an answer */

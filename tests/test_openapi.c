@@ -246,6 +246,15 @@ static void check_all(const char *const *env) {
     close_document(&d);
 }
 
+/* The embedded patients, in a folder that an import may change. */
+static const char *data_setting(void) {
+    static char text[500];
+    char dir[TEST_DATA_CAP];
+    test_data_copy(dir);
+    snprintf(text, sizeof text, "DATA_DIR=%s", dir);
+    return text;
+}
+
 /* RERANKER_MODEL=a folder. */
 static const char *reranker_setting(void) {
     static char text[400];
@@ -257,13 +266,13 @@ static const char *reranker_setting(void) {
 static void a_real_model_answers_as_documented(void **state) {
     (void)state;
     check_all((const char *[]){
-        "DATA_DIR=data", "LLM_MODE=" GOLDEN "/models/tied-gqa2", "MAX_NEW_TOKENS=48",
+        data_setting(), "LLM_MODE=" GOLDEN "/models/tied-gqa2", "MAX_NEW_TOKENS=48",
         "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1", reranker_setting(), NULL});
 }
 
 static void the_mock_answers_as_documented(void **state) {
     (void)state;
-    check_all((const char *[]){"DATA_DIR=data", "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1",
+    check_all((const char *[]){data_setting(), "EMBEDDING_MODEL=" GOLDEN "/models/embedding-gqa1",
                                reranker_setting(), NULL});
 }
 

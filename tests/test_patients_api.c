@@ -14,30 +14,9 @@
 
 /* A DATA_DIR of the test's own, which it may change: "DATA_DIR=..." */
 static const char *data_dir(void) {
-    static const char *const names[] = {"patients.jsonl", "encounters.jsonl", "claims.jsonl",
-                                        "documents.jsonl", "chat_logs.jsonl"};
     static char setting[500];
-    char synthetic[400], *rules = realpath("data/triage", NULL);
-    const char *dir = test_tmp_dir();
-    assert_non_null(rules);
-    assert_int_equal(symlink(rules, test_path(dir, "triage")), 0);
-    free(rules);
-    snprintf(synthetic, sizeof synthetic, "%s", test_path(dir, "synthetic"));
-    assert_int_equal(mkdir(synthetic, 0755), 0);
-    for (size_t i = 0; i < 5; i++) {
-        cJSON *rows = test_read_jsonl(test_path("data/synthetic", names[i]));
-        cp_strbuf text;
-        const cJSON *row;
-        cp_strbuf_init(&text, (size_t)4 << 20);
-        cJSON_ArrayForEach(row, rows) {
-            char *line = cJSON_PrintUnformatted(row);
-            cp_strbuf_printf(&text, "%s\n", line);
-            free(line);
-        }
-        test_write_file(test_path(synthetic, names[i]), cp_strbuf_text(&text), text.n);
-        cp_strbuf_deinit(&text);
-        cJSON_Delete(rows);
-    }
+    char dir[TEST_DATA_CAP];
+    test_data_copy(dir);
     snprintf(setting, sizeof setting, "DATA_DIR=%s", dir);
     return setting;
 }
