@@ -80,5 +80,9 @@ typedef struct cp_http_url {
 } cp_http_url;
 cp_status cp_http_url_parse(const char *what, const char *url, cp_http_url *out,
                             cp_error *err) CP_MUST_CHECK;
+/* Where `location`, absolute or relative, leads from the http or https `url`; `out` is cleared
+ * first. What is no such URL, or has a user name, is CP_ERR_FORMAT. */
+cp_status cp_http_url_follow(const char *url, cp_str location, cp_strbuf *out,
+                             cp_error *err) CP_MUST_CHECK;
 
 #endif
