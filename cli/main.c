@@ -33,6 +33,7 @@ static const command commands[] = {
     {"load-data", "put patients into MongoDB", cmd_load_data},
     {"lookup", "ask the patient store", cmd_lookup},
     {"ingest", "put records and the knowledge base into the index", cmd_ingest},
+    {"freshness", "compare the patient store with the index", cmd_freshness},
     {"doctor", "what this machine offers and a model needs", cmd_doctor},
 };
 
