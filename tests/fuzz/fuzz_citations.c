@@ -25,7 +25,8 @@ static void compare(cp_str span, cp_str quote) {
     if (!fuzz_ok(cp_fold(span, &a, &err), &err) || !fuzz_ok(cp_fold(quote, &b, &err), &err))
         exit(2);
     fuzz_expect(a.n > 0);
-    if (!memmem(b.text, b.n, "...", 3)) /* else it covers what was left out */
+    /* Else it covers what was left out, or lines lost their marks. */
+    if (!memmem(b.text, b.n, "...", 3) && !memchr(b.text, '>', b.n))
         fuzz_expect(memmem(b.text, b.n, a.text, a.n));
     cp_folded_deinit(&a);
     cp_folded_deinit(&b);
