@@ -34,6 +34,7 @@ static const command commands[] = {
     {"lookup", "ask the patient store", cmd_lookup},
     {"ingest", "put records and the knowledge base into the index", cmd_ingest},
     {"freshness", "compare the patient store with the index", cmd_freshness},
+    {"health", "ask a running server how it is", cmd_health},
     {"doctor", "what this machine offers and a model needs", cmd_doctor},
 };
 

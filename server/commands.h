@@ -31,4 +31,7 @@ int cmd_audit(int argc, char **argv);
 /* `carepath replay`: 1 also when the bytes differ. */
 int cmd_replay(int argc, char **argv);
 
+/* `carepath health`: 1 when the server does not answer 200. */
+int cmd_health(int argc, char **argv);
+
 #endif
