@@ -132,6 +132,11 @@ static cp_status take_indexed(search *s) {
         return cp_error_no_memory(s->err, "hits");
     cp_status status =
         cp_index_view_lexical(s->view, &filter, s->terms.items, s->terms.n, k, hits, &n, s->err);
+    if (status == CP_ERR_FORMAT || status == CP_ERR_IO) {
+        s->out->index_failed = true;
+        status = CP_OK;
+        n = 0;
+    }
     for (size_t i = 0; i < n && status == CP_OK; i++) {
         const cp_index_item item = cp_index_view_item(s->view, hits[i].number);
         const cp_claimed_hit hit = {item.mrn, item.id, item.kind, &item.hash, item.begin, item.n};
@@ -153,7 +158,9 @@ static cp_status take_chunked(search *s, const cp_source_doc *doc, const cp_chun
 }
 
 static bool is_wanted(const search *s, const cp_source_doc *doc) {
-    return (s->query->kinds & CP_KIND_BIT(doc->kind)) != 0 &&
+    if ((s->query->kinds & CP_KIND_BIT(doc->kind)) == 0)
+        return false;
+    return s->out->index_failed ||
            cp_index_view_has(s->view, doc->mrn, doc->id, &doc->hash) != CP_INDEXED_FRESH;
 }
 

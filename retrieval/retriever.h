@@ -57,6 +57,7 @@ typedef struct cp_retrieved {
     size_t n;
     size_t n_stale, n_foreign, n_unindexed; /* hits whose content changed; hits that belong to
                                                somebody else (0, or a bug); documents scored here */
+    bool index_failed; /* the index is damaged: all was scored here, as if it were empty */
 } cp_retrieved;
 cp_status cp_retrieve(cp_retriever *retriever, const cp_retrieve_query *query, cp_retrieved *out,
                       cp_error *err) CP_MUST_CHECK;

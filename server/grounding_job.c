@@ -216,6 +216,9 @@ static void retrieve(cp_grounding_steps *s) {
         return;
     }
     note_step(s, CP_STAGE_LEXICAL);
+    if (job->found.index_failed)
+        note_failure(s, CP_STAGE_LEXICAL,
+                     "the index is damaged: run carepath ingest into a new one");
     if (reranks && job->found.n > 1 && !is_late(s))
         rerank(s);
     else
