@@ -380,3 +380,16 @@ bool cp_http_answer_field(const cp_http_answer *answer, const char *name, cp_str
     }
     return false;
 }
+
+double cp_http_answer_retry_after_s(const cp_http_answer *answer) {
+    cp_str value;
+    double seconds = 0;
+    if (!cp_http_answer_field(answer, "Retry-After", &value) || value.n == 0 || value.n > 6)
+        return -1;
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return -1;
+        seconds = seconds * 10 + (value.data[i] - '0');
+    }
+    return seconds;
+}
