@@ -23,7 +23,7 @@ MONGOC := $(if $(shell pkg-config --exists mongoc2 && echo yes),mongoc2,libmongo
 PKGS := libmicrohttpd libcjson libutf8proc libpcre2-8 libxxhash libcrypto libcurl openblas
 
 # ---- what is built ---------------------------------------------------------------------------------
-FOLDERS ?= base tokenizer engine engine/kernels llm retrieval convert bench server
+FOLDERS ?= base hub tokenizer engine engine/kernels llm retrieval convert bench server
 LIB_C   := $(wildcard $(addsuffix /*.c,$(FOLDERS)))
 ifneq ($(ARCH),x86_64)
 LIB_C   := $(filter-out engine/kernels/avx%.c engine/kernels/mix_avx%.c bench/rates_avx%.c,$(LIB_C))
@@ -71,7 +71,7 @@ $(BUILD)/bench/rates_avx512.o: ISA_FLAGS := -mavx512f -mavx512vnni
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deps build run convert test eval bench bench-load test-arm64 fuzz check format clean loc
+.PHONY: help deps build run pull convert test eval bench bench-load test-arm64 fuzz check format clean loc
 
 help: ## list the targets
 	@echo "CarePath $(VERSION)"; \
@@ -88,6 +88,10 @@ build: deps ## build build/release/carepath
 run: deps ## start the server; MODEL=folder for real inference, mock without
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
 	$(Q)exec $(BUILD)/carepath serve $(if $(MODEL),--llm-mode "$(MODEL)")
+
+pull: deps ## fetch a model from the hub; MODEL=org/name, QUANT=level for a quantized copy, too
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
+	$(Q)$(BUILD)/carepath pull "$(MODEL)" $(if $(REVISION),--revision "$(REVISION)") $(if $(QUANT),--quant "$(QUANT)")
 
 convert: deps ## quantize a model; MODEL=folder, QUANT=level (int4), OUT=folder (MODEL-QUANT)
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/carepath
@@ -124,7 +128,7 @@ format: ## rewrite the sources in the project's format
 	$(Q)sh tests/tools/format.sh
 
 loc: ## lines of code by folder
-	@for d in base tokenizer engine llm retrieval convert bench server cli tests; do \
+	@for d in base hub tokenizer engine llm retrieval convert bench server cli tests; do \
 	  printf '%-10s %6d\n' $$d $$(find $$d -name '*.[ch]' -exec cat {} + | wc -l); done
 
 clean: ## remove build/

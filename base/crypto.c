@@ -1,6 +1,7 @@
 #include "base/crypto.h"
 
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
@@ -30,6 +31,47 @@ cp_status cp_sha256_of_parts(const cp_str *parts, size_t n, cp_sha256 *out, cp_e
 
 cp_status cp_sha256_of(cp_str text, cp_sha256 *out, cp_error *err) {
     return cp_sha256_of_parts(&text, 1, out, err);
+}
+
+struct cp_digest {
+    EVP_MD_CTX *context;
+};
+
+cp_status cp_digest_begin(cp_digest_kind kind, cp_digest **out, cp_error *err) {
+    cp_digest *digest = calloc(1, sizeof *digest);
+    *out = NULL;
+    if (!digest)
+        return cp_error_no_memory(err, "digest");
+    digest->context = EVP_MD_CTX_new();
+    const EVP_MD *form = kind == CP_DIGEST_SHA1 ? EVP_sha1() : EVP_sha256();
+    if (!digest->context || EVP_DigestInit_ex(digest->context, form, NULL) != 1) {
+        cp_digest_free(digest);
+        return failed(err, "begin a digest");
+    }
+    *out = digest;
+    return CP_OK;
+}
+
+cp_status cp_digest_add(cp_digest *digest, cp_str bytes, cp_error *err) {
+    bool ok = EVP_DigestUpdate(digest->context, bytes_of(bytes), bytes.n) == 1;
+    return ok ? CP_OK : failed(err, "go on with a digest");
+}
+
+cp_status cp_digest_end(cp_digest *digest, char hex[CP_DIGEST_HEX_CAP], cp_error *err) {
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    hex[0] = '\0';
+    if (EVP_DigestFinal_ex(digest->context, bytes, &n) != 1 || n > CP_SHA256_BYTES)
+        return failed(err, "end a digest");
+    cp_hex(bytes, n, hex);
+    return CP_OK;
+}
+
+void cp_digest_free(cp_digest *digest) {
+    if (!digest)
+        return;
+    EVP_MD_CTX_free(digest->context);
+    free(digest);
 }
 
 cp_status cp_hmac_sha256(cp_str key, cp_str text, cp_sha256 *out, cp_error *err) {

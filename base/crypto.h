@@ -1,5 +1,5 @@
-/* Cryptography, all of it OpenSSL's libcrypto: SHA-256, HMAC-SHA-256, AES-256-GCM, random bytes and
- * the comparison that takes the same time wherever two values differ. Only
+/* Cryptography, all of it OpenSSL's libcrypto: SHA-256 (and SHA-1), HMAC-SHA-256, AES-256-GCM,
+ * random bytes and the comparison that takes the same time wherever two values differ. Only
  * base/certificate includes its headers, too.
  *
  * Every function may be called by any thread. Inputs may be empty; an output may not overlap an
@@ -25,6 +25,18 @@ cp_status cp_sha256_of(cp_str text, cp_sha256 *out, cp_error *err) CP_MUST_CHECK
  * lengths are not fixed need a separator of their own. */
 cp_status cp_sha256_of_parts(const cp_str *parts, size_t n, cp_sha256 *out,
                              cp_error *err) CP_MUST_CHECK;
+
+/* The hash of bytes that come in pieces. SHA-1 only where a protocol has nothing else (git's names
+ * of files). */
+typedef enum cp_digest_kind { CP_DIGEST_SHA1, CP_DIGEST_SHA256 } cp_digest_kind;
+typedef struct cp_digest cp_digest;
+#define CP_DIGEST_HEX_CAP (2 * CP_SHA256_BYTES + 1)
+cp_status cp_digest_begin(cp_digest_kind kind, cp_digest **out, cp_error *err) CP_MUST_CHECK;
+cp_status cp_digest_add(cp_digest *digest, cp_str bytes, cp_error *err) CP_MUST_CHECK;
+/* Lower-case hexadecimal; nothing can be added afterwards. */
+cp_status cp_digest_end(cp_digest *digest, char hex[CP_DIGEST_HEX_CAP],
+                        cp_error *err) CP_MUST_CHECK;
+void cp_digest_free(cp_digest *digest); /* NULL is allowed */
 
 /* RFC 2104. */
 cp_status cp_hmac_sha256(cp_str key, cp_str text, cp_sha256 *out, cp_error *err) CP_MUST_CHECK;

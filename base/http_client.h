@@ -58,6 +58,8 @@ typedef struct cp_http_answer {
 void cp_http_answer_deinit(cp_http_answer *answer);
 /* The first field of this name (any case), without blanks around it; false when there is none. */
 bool cp_http_answer_field(const cp_http_answer *answer, const char *name, cp_str *value);
+/* Seconds of a Retry-After that is a number; -1 else (a date, nonsense, none). */
+double cp_http_answer_retry_after_s(const cp_http_answer *answer);
 
 typedef struct cp_http_client cp_http_client;
 cp_status cp_http_client_create(cp_http_client **out, cp_error *err) CP_MUST_CHECK;
@@ -80,5 +82,9 @@ typedef struct cp_http_url {
 } cp_http_url;
 cp_status cp_http_url_parse(const char *what, const char *url, cp_http_url *out,
                             cp_error *err) CP_MUST_CHECK;
+/* Where `location`, absolute or relative, leads from the http or https `url`; `out` is cleared
+ * first. What is no such URL, or has a user name, is CP_ERR_FORMAT. */
+cp_status cp_http_url_follow(const char *url, cp_str location, cp_strbuf *out,
+                             cp_error *err) CP_MUST_CHECK;
 
 #endif

@@ -2,12 +2,14 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/trace_context.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
 #define MAX_CONNECT_S 1.0
+#define MAX_FIELDS    16
 
 struct cp_http_pool {
     cp_http_pool_options options;
@@ -63,6 +65,24 @@ static double left_s(const cp_http_pool *pool, uint64_t begun_ns) {
     return ((double)pool->options.timeout_ms - cp_clock_ms_since(begun_ns)) / 1e3;
 }
 
+/* The call's fields, and those of the trace that this thread works for. */
+typedef struct carried_fields {
+    cp_http_field fields[MAX_FIELDS + 2];
+    size_t n;
+} carried_fields;
+
+static void carry(const cp_http_call *call, carried_fields *out) {
+    const cp_trace_carrier *carrier = cp_trace_carried();
+    out->n = call->n_fields;
+    for (size_t i = 0; i < out->n; i++)
+        out->fields[i] = call->fields[i];
+    if (!carrier)
+        return;
+    out->fields[out->n++] = (cp_http_field){"traceparent", carrier->traceparent};
+    if (*carrier->tracestate)
+        out->fields[out->n++] = (cp_http_field){"tracestate", carrier->tracestate};
+}
+
 static cp_status send_once(cp_http_pool *pool, cp_http_client *client, const cp_http_call *what,
                            uint64_t begun_ns, cp_http_answer *answer, cp_error *err) {
     cp_http_call call = *what;
@@ -85,20 +105,6 @@ static bool may_retry(cp_status status, const cp_http_answer *answer) {
     }
 }
 
-/* Seconds of a Retry-After that is a number; -1 else (a date, nonsense, none). */
-static double asked_pause_s(const cp_http_answer *answer) {
-    cp_str value;
-    double seconds = 0;
-    if (!cp_http_answer_field(answer, "Retry-After", &value) || value.n == 0 || value.n > 6)
-        return -1;
-    for (size_t i = 0; i < value.n; i++) {
-        if (value.data[i] < '0' || value.data[i] > '9')
-            return -1;
-        seconds = seconds * 10 + (value.data[i] - '0');
-    }
-    return seconds;
-}
-
 /* A random part, so that many clients do not come back at the same moment. */
 static double own_pause_s(const cp_http_pool *pool, unsigned tries) {
     uint32_t random = 0;
@@ -116,7 +122,7 @@ static double own_pause_s(const cp_http_pool *pool, unsigned tries) {
 /* False when the time would be over. */
 static bool pause_before(const cp_http_pool *pool, const cp_http_answer *answer, unsigned tries,
                          uint64_t begun_ns) {
-    double s = asked_pause_s(answer);
+    double s = cp_http_answer_retry_after_s(answer);
     if (s < 0)
         s = own_pause_s(pool, tries);
     if (s >= left_s(pool, begun_ns))
@@ -132,11 +138,19 @@ cp_status cp_http_pool_send(cp_http_pool *pool, const cp_http_call *call, cp_htt
     cp_http_client *client;
     uint64_t begun = cp_clock_ns();
     *answer = (cp_http_answer){.status = 0};
+    if (call->n_fields > MAX_FIELDS)
+        return cp_error_set(err, CP_ERR_USAGE, "%zu header fields, expected at most %d",
+                            call->n_fields, MAX_FIELDS);
+    carried_fields all;
+    cp_http_call traced = *call;
+    carry(call, &all);
+    traced.fields = all.fields;
+    traced.n_fields = all.n;
     cp_status status = take_client(pool, &client, err);
     if (status != CP_OK)
         return status;
     for (unsigned tries = 1;; tries++) {
-        status = send_once(pool, client, call, begun, answer, err);
+        status = send_once(pool, client, &traced, begun, answer, err);
         if (tries >= pool->options.max_tries || !may_retry(status, answer) ||
             !pause_before(pool, answer, tries, begun))
             break;

@@ -3,7 +3,8 @@
  * A request is sent again when another try would help: status 429 or 5xx, refused or broken
  * connections; what is sent must do no harm twice. Between tries there is a pause, as long as the
  * server's Retry-After says, else a random part of one that doubles; all of it within the one limit
- * of time. A slow answer gets all the time there is. Calls wait: not for the HTTP thread. */
+ * of time. A slow answer gets all the time there is. A request carries the trace that its thread
+ * works for (base/trace_context.h). Calls wait: not for the HTTP thread. */
 #ifndef CP_BASE_HTTP_POOL_H
 #define CP_BASE_HTTP_POOL_H
 

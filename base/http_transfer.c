@@ -69,6 +69,38 @@ cp_status cp_http_url_parse(const char *what, const char *url, cp_http_url *out,
     return status;
 }
 
+/* The new URL of `parts`, which hold the one that the answer came from. */
+static bool follow(CURLU *parts, const char *location, cp_strbuf *out) {
+    char *text = NULL;
+    if (curl_url_set(parts, CURLUPART_URL, location, 0) != CURLUE_OK ||
+        curl_url_set(parts, CURLUPART_FRAGMENT, NULL, 0) != CURLUE_OK ||
+        curl_url_get(parts, CURLUPART_URL, &text, 0) != CURLUE_OK)
+        return false;
+    cp_strbuf_puts(out, text);
+    curl_free(text);
+    return true;
+}
+
+cp_status cp_http_url_follow(const char *url, cp_str location, cp_strbuf *out, cp_error *err) {
+    cp_http_url from, to;
+    cp_strbuf_clear(out);
+    cp_status status = cp_http_url_parse("redirect", url, &from, err);
+    if (status != CP_OK)
+        return status;
+    char *text = cp_copy_bytes(location.data, location.n);
+    CURLU *parts = curl_url();
+    if (!text || !parts)
+        status = cp_error_no_memory(err, "redirect");
+    else if (strlen(text) != location.n ||
+             curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK || !follow(parts, text, out) ||
+             cp_http_url_parse("redirect", cp_strbuf_text(out), &to, NULL) != CP_OK)
+        status = cp_error_set(err, CP_ERR_FORMAT, "%s: redirects to what is no http or https URL",
+                              from.origin);
+    curl_url_cleanup(parts);
+    free(text);
+    return status == CP_OK ? cp_strbuf_check(out, "redirect", err) : status;
+}
+
 /* ---- what comes ------------------------------------------------------------------------------ */
 
 static size_t on_head(char *bytes, size_t size, size_t n, void *user) {
@@ -347,4 +379,17 @@ bool cp_http_answer_field(const cp_http_answer *answer, const char *name, cp_str
         line = end + 1;
     }
     return false;
+}
+
+double cp_http_answer_retry_after_s(const cp_http_answer *answer) {
+    cp_str value;
+    double seconds = 0;
+    if (!cp_http_answer_field(answer, "Retry-After", &value) || value.n == 0 || value.n > 6)
+        return -1;
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return -1;
+        seconds = seconds * 10 + (value.data[i] - '0');
+    }
+    return seconds;
 }

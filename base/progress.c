@@ -20,10 +20,17 @@ void cp_progress_start_count(cp_progress *p, const char *what, const char *unit,
                        .terminal = isatty(STDERR_FILENO) == 1};
 }
 
+void cp_progress_resume(cp_progress *p, const char *what, uint64_t total_bytes,
+                        uint64_t done_bytes) {
+    cp_progress_start(p, what, total_bytes);
+    p->begun_bytes = done_bytes;
+}
+
 static void draw(const cp_progress *p, uint64_t done) {
     double share = p->total_bytes ? (double)done / (double)p->total_bytes : 1;
     double seconds = cp_clock_ms_since(p->start_ns) / 1e3,
-           rate = seconds > 0 ? (double)done / seconds : 0;
+           rate =
+               seconds > 0 && done > p->begun_bytes ? (double)(done - p->begun_bytes) / seconds : 0;
     double left = rate > 0 ? (double)(p->total_bytes - done) / rate : 0;
     char bar[BAR_WIDTH + 1];
     for (int i = 0; i < BAR_WIDTH; i++)

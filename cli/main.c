@@ -24,6 +24,7 @@ static const command commands[] = {
     {"tokenize", "text to token ids and back", cmd_tokenize},
     {"logits", "token ids to logits or embeddings", cmd_logits},
     {"perplexity", "how well a model predicts given tokens", cmd_perplexity},
+    {"pull", "fetch a model from the hub", cmd_pull},
     {"convert", "make model folders", cmd_convert},
     {"bench", "measure this machine, and models' speed and quality", cmd_bench},
     {"audit", "check the audit log, show a record", cmd_audit},
@@ -32,6 +33,8 @@ static const command commands[] = {
     {"load-data", "put patients into MongoDB", cmd_load_data},
     {"lookup", "ask the patient store", cmd_lookup},
     {"ingest", "put records and the knowledge base into the index", cmd_ingest},
+    {"freshness", "compare the patient store with the index", cmd_freshness},
+    {"health", "ask a running server how it is", cmd_health},
     {"doctor", "what this machine offers and a model needs", cmd_doctor},
 };
 

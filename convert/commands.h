@@ -3,5 +3,6 @@
 #define CP_CONVERT_COMMANDS_H
 
 int cmd_convert(int argc, char **argv);
+int cmd_pull(int argc, char **argv);
 
 #endif

@@ -307,15 +307,31 @@ static cp_status check_claim(const cp_passage *passage, const cp_claim_terms *te
     return status;
 }
 
+/* Without the marks of quoted lines, which a model may copy. */
+static void drop_line_marks(cp_str quote, cp_strbuf *out) {
+    for (size_t i = 0; i < quote.n; i++) {
+        bool mark = quote.data[i] == '>' && (i == 0 || quote.data[i - 1] == '\n') &&
+                    i + 1 < quote.n && quote.data[i + 1] == ' ';
+        if (!mark)
+            cp_strbuf_putc(out, quote.data[i]);
+    }
+}
+
 static cp_status check_citation(search *s, cp_str quote, cp_error *err) {
-    cp_folded folded;
+    cp_folded folded = {.n = 0};
+    cp_strbuf plain;
     *s->out = (cp_citation){.verdict = CP_CITATION_ABSENT};
     if (quote.n > (size_t)16 * CP_CITATION_BYTES || s->n == 0)
         return CP_OK;
-    cp_status status = cp_fold(quote, &folded, err);
+    cp_strbuf_init(&plain, quote.n + 1);
+    drop_line_marks(quote, &plain);
+    cp_status status = cp_strbuf_check(&plain, "quotation", err);
+    if (!status)
+        status = cp_fold(cp_strbuf_str(&plain), &folded, err);
     if (!status && folded.n > 0 && folded.n <= CP_CITATION_BYTES)
         status = check_quote(s, (cp_str){folded.text, folded.n}, err);
     cp_folded_deinit(&folded);
+    cp_strbuf_deinit(&plain);
     return status;
 }
 

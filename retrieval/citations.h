@@ -10,7 +10,8 @@
  * - Within what was shown: bytes [passage.begin, + passage.n) of the document.
  * - Not robbed of a "not": a quotation that begins within three words behind a negation of the same
  *   clause, or ends right before one, is absent.
- * - Full stops, commas and quotation marks around a quotation need not be there, nor an ellipsis.
+ * - Full stops, commas and quotation marks around a quotation need not be there, nor an ellipsis,
+ *   nor the "> " of quoted lines.
  * - An ellipsis inside ("...", "[...]") shortens honestly when the parts stand in order in one
  *   passage, at most CP_CITATION_GAP folded bytes apart: verbatim, and the span covers what was
  * left out, too.

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/admission.h"
+#include "server/trace_spans.h"
 
 #define PING_INTERVAL_S   10
 #define V1_MAX_BODY_BYTES ((size_t)1 << 20)
@@ -144,12 +145,19 @@ static void on_done(void *app, const cp_http_request *request, double ms) {
     cp_access_count(api->access, cp_access_owner(request),
                     request->prompt_tokens + request->completion_tokens);
     cp_metrics_http(api->metrics, route, request->method, status, ms / 1e3);
+    cp_trace_request_over(request);
     cp_log(probe ? CP_LOG_DEBUG : CP_LOG_INFO, "request", CP_LOG_S("trace_id", request->trace_id),
            CP_LOG_S("request_id", request->request_id), CP_LOG_S("route", route),
            CP_LOG_S("key", *request->owner ? request->owner : NULL), CP_LOG_I("status", status),
            CP_LOG_S("code", request->reply.code), CP_LOG_N("ms", ms),
            CP_LOG_I("prompt_tokens", request->prompt_tokens),
            CP_LOG_I("completion_tokens", request->completion_tokens));
+}
+
+void cp_api_note_lookup(void *user, const cp_patient_lookup *lookup, const cp_lookup_times *times,
+                        cp_status status) {
+    (void)user;
+    cp_trace_lookup_over(lookup, times, status);
 }
 
 static void on_tick(void *app) {
@@ -221,6 +229,7 @@ cp_http_config cp_api_http_config(cp_api *api) {
         .body_timeout_s = s->body_timeout_s,
         .idle_timeout_s = s->idle_timeout_s,
         .ping_interval_s = PING_INTERVAL_S,
+        .tracer = api->tracer,
         .routes = routes,
         .n_routes = CP_COUNT_OF(routes),
         .app = api,

@@ -27,7 +27,12 @@ typedef struct cp_api {
     cp_address_limit *addresses;
     cp_origins origins;  /* from CORS_ORIGINS */
     cp_networks proxies; /* from TRUSTED_PROXIES */
+    cp_tracer *tracer;   /* NULL: no traces */
 } cp_api;
+
+/* A cp_lookup_observer; `user` is the api. */
+void cp_api_note_lookup(void *user, const cp_patient_lookup *lookup, const cp_lookup_times *times,
+                        cp_status status);
 
 /* What of the settings is a list; the rest of `api` is the caller's to fill. */
 cp_status cp_api_read_lists(cp_api *api, const cp_settings *settings, cp_error *err) CP_MUST_CHECK;

@@ -7,9 +7,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/progress.h"
-#include "server/ingest_run.h"
-#include "server/ingest_tools.h"
+#include "server/ingest_follow.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,39 +17,39 @@
 typedef struct command {
     cp_settings settings;
     const char *mrns_path, *index_dir;
-    bool json, show_mrns;
+    bool json, show_mrns, follow;
     cp_progress progress;
     bool has_begun;
     size_t n_done;
 } command;
 
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number) {
+    (void)number;
+    stop_asked = 1;
+}
+
+static bool is_stopped(void) {
+    return stop_asked;
+}
+
 static bool on_progress(void *user, size_t n_done, size_t n_total) {
     command *c = user;
+    if (c->follow)
+        return !is_stopped();
     if (!c->has_begun)
         cp_progress_start_count(&c->progress, "ingesting", "patients", n_total);
     c->has_begun = true;
     c->n_done = n_done;
     cp_progress_update(&c->progress, n_done);
-    return true;
+    return !is_stopped();
 }
 
 static void on_failed(void *user, const char *mrn, const cp_error *why) {
     const command *c = user;
     if (c->show_mrns)
         fprintf(stderr, "carepath ingest: %s: %s\n", mrn, why->message);
-}
-
-static cp_status read_mrns(const char *path, cp_mrn_list *out, cp_error *err) {
-    bool is_stdin = strcmp(path, "-") == 0;
-    *out = (cp_mrn_list){.mrns = NULL};
-    FILE *in = is_stdin ? stdin : fopen(path, "r");
-    if (!in)
-        return cp_error_set(err, CP_ERR_USAGE, "--mrns %s: cannot be read", path);
-    cp_status status = cp_mrn_list_read(in, is_stdin ? "stdin" : path, out, err);
-    if (!is_stdin)
-        fclose(in);
-    cp_mrn_list_sort(out);
-    return status;
 }
 
 /* ---- summary ---------------------------------------------------------------------------- */
@@ -107,6 +107,17 @@ static void show(const command *c, const cp_ingest_run *run, double seconds) {
 
 /* ---- the command ------------------------------------------------------------------------ */
 
+/* Without a bar: what it does is in the log. A signal ends waiting, hence no SA_RESTART. */
+static cp_status follow(const command *c, cp_ingest_tools *tools, cp_ingest_run *run,
+                        cp_error *err) {
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    cp_follow f = {.settings = &c->settings, .tools = tools, .run = run, .is_stopped = is_stopped};
+    return cp_follow_changes(&f, err);
+}
+
 /* *complete: every record could be read. */
 static cp_status ingest(command *c, cp_ingest_tools *tools, bool *complete, cp_error *err) {
     cp_mrn_list mrns = {.mrns = NULL};
@@ -117,14 +128,15 @@ static cp_status ingest(command *c, cp_ingest_tools *tools, bool *complete, cp_e
                          .on_progress = on_progress,
                          .on_failed = on_failed,
                          .user = c};
-    cp_status status = c->mrns_path ? read_mrns(c->mrns_path, &mrns, err) : CP_OK;
+    cp_status status = c->mrns_path ? cp_mrn_list_read_file(c->mrns_path, &mrns, err) : CP_OK;
     if (status == CP_OK)
-        status = cp_ingest_run_all(&run, c->mrns_path ? &mrns : NULL, err);
+        status = c->follow ? follow(c, tools, &run, err)
+                           : cp_ingest_run_all(&run, c->mrns_path ? &mrns : NULL, err);
     if (c->has_begun)
         cp_progress_finish(&c->progress, c->n_done);
     if (status == CP_OK)
         show(c, &run, cp_clock_ms_since(begun) / 1e3);
-    *complete = run.failed == 0;
+    *complete = run.failed == 0 || c->follow;
     if (status == CP_OK && run.failed > 0 && !c->show_mrns)
         fprintf(stderr, "carepath ingest: %zu records cannot be read; --show-mrns tells whose\n",
                 run.failed);
@@ -159,12 +171,14 @@ int cmd_ingest(int argc, char **argv) {
         {"mrns", CP_ARG_TEXT, &c.mrns_path, "FILE",
          "Only these patients: record numbers, one a line (- is stdin); a db-api needs it", 0, 0,
          false},
+        {"follow", CP_ARG_FLAG, &c.follow, NULL,
+         "Then wait for changes and ingest them, until SIGTERM (mongo, jsonl)", 0, 0, false},
         {"show-mrns", CP_ARG_FLAG, &c.show_mrns, NULL,
          "Name the patients whose records cannot be read, on stderr", 0, 0, false},
         {"json", CP_ARG_FLAG, &c.json, NULL, "Summary as JSON", 0, 0, false},
     };
     const cp_command_line line = {
-        .usage = "carepath ingest [--index-dir DIR] [--mrns FILE] [--json]",
+        .usage = "carepath ingest [--index-dir DIR] [--mrns FILE | --follow] [--json]",
         .summary = "Puts the documents, encounters, claims and chat logs of all patients and the "
                    "knowledge base into the\nindex: the store, the model and the index are those "
                    "that the environment names (PATIENT_STORE,\nEMBEDDING_MODEL, INDEX_DIR, "
@@ -176,6 +190,10 @@ int cmd_ingest(int argc, char **argv) {
     cp_args_result parsed = cp_args_parse(&line, argc, argv);
     if (parsed != CP_ARGS_RUN)
         return cp_args_exit(parsed);
+    if (c.follow && c.mrns_path) {
+        fprintf(stderr, "carepath ingest: --follow is for all patients, --mrns for some\n");
+        return CP_EXIT_USAGE;
+    }
     if (run_command(&c, &complete, &err) != CP_OK)
         return cp_command_failed("ingest", &err);
     return complete ? CP_EXIT_OK : CP_EXIT_FAILED;

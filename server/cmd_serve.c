@@ -10,6 +10,7 @@
 #include "server/phi_guard.h"
 #include "server/secret.h"
 #include "server/start_rules.h"
+#include "server/trace_export.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -38,6 +39,7 @@ typedef struct serving {
     cp_openai *openai;
     cp_audit *audit; /* NULL: none */
     cp_triage *triage;
+    cp_tracer *tracer; /* NULL: no traces */
     cp_http_server *http;
     cp_api api;
 } serving;
@@ -132,6 +134,15 @@ static cp_status open_audit(serving *s, cp_error *err) {
     return status == CP_OK ? cp_audit_open(&options, &s->audit, err) : status;
 }
 
+static cp_status open_tracer(serving *s, cp_error *err) {
+    cp_trace_options options;
+    cp_status status = cp_trace_options_read(&s->settings, &options, err);
+    if (status == CP_OK)
+        return cp_tracer_open(&options, &s->tracer, err);
+    cp_trace_options_deinit(&options);
+    return status;
+}
+
 static cp_status open_triage(serving *s, cp_error *err) {
     const cp_grounding_parts sources = {
         .settings = &s->settings,
@@ -155,6 +166,8 @@ static cp_status open_triage(serving *s, cp_error *err) {
 
 static cp_status start(serving *s, cp_error *err) {
     cp_status status = open_access(s, err);
+    if (status == CP_OK)
+        status = open_tracer(s, err);
     if (status == CP_OK)
         status = cp_metrics_create(&s->metrics, err);
     if (status == CP_OK)
@@ -186,6 +199,8 @@ static cp_status start(serving *s, cp_error *err) {
     s->api.metrics = s->metrics;
     s->api.access = s->access;
     s->api.addresses = s->addresses;
+    s->api.tracer = s->tracer;
+    cp_patients_observe(s->patients, cp_api_note_lookup, &s->api);
     warn_of_plain_http(&s->settings);
     cp_inference_observe(s->inference, observe_result, s->metrics);
     cp_http_config config = cp_api_http_config(&s->api);
@@ -314,6 +329,7 @@ int cmd_serve(int argc, char **argv) {
     if (take_signals(&err) != CP_OK)
         return cp_command_failed("serve", &err);
     int status = run(&s);
+    cp_tracer_close(s.tracer); /* spans hold the model's name */
     cp_inference_free(s.inference);
     cp_audit_close(s.audit);
     cp_triage_free(s.triage);

@@ -16,6 +16,9 @@ int cmd_load_data(int argc, char **argv);
  * be read. */
 int cmd_ingest(int argc, char **argv);
 
+/* `carepath freshness`: compares store and index; 1 also when something is off. */
+int cmd_freshness(int argc, char **argv);
+
 /* `carepath lookup`: asks the patient store. */
 int cmd_lookup(int argc, char **argv);
 
@@ -27,5 +30,8 @@ int cmd_audit(int argc, char **argv);
 
 /* `carepath replay`: 1 also when the bytes differ. */
 int cmd_replay(int argc, char **argv);
+
+/* `carepath health`: 1 when the server does not answer 200. */
+int cmd_health(int argc, char **argv);
 
 #endif

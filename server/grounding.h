@@ -41,7 +41,7 @@ const cp_knowledge *cp_grounding_knowledge(const cp_grounding *grounding);
 const cp_claim_terms *cp_grounding_terms(const cp_grounding *grounding);
 cp_index_gauges cp_grounding_gauges(cp_grounding *grounding);
 
-/* One question. Lies in what the caller owns; zeroed, then filled down to `user`. */
+/* One question. Lies in what the caller owns; zeroed, then filled down to `trace`. */
 typedef struct cp_grounding_job {
     const cp_patient_record *record; /* stays as long as what was found is used */
     const char *mrn, *query;
@@ -49,6 +49,7 @@ typedef struct cp_grounding_job {
     bool (*is_unwanted)(void *user);
     void (*on_done)(void *user); /* exactly once, at once or from another thread */
     void *user;
+    const cp_trace *trace; /* of what is done here, until on_done; NULL: none */
     /* What was found. */
     cp_record_docs docs;
     cp_retrieved found;

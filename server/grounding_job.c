@@ -34,8 +34,24 @@ typedef struct cp_grounding_steps {
 
 /* ---- before and after ------------------------------------------------------------------------ */
 
+static void trace_step(const cp_grounding_steps *s, cp_retrieval_stage stage) {
+    static const char *const names[CP_N_STAGES] = {"search", "embeddings", "nearest vectors",
+                                                   "rerank"};
+    cp_trace_span span;
+    if (!s->job->trace || !cp_trace_span_begin(&span, s->job->trace, names[stage], s->step_ns))
+        return;
+    if (stage == CP_STAGE_EMBED) {
+        span.subject = cp_embedder_model(s->of->with.embedder);
+        cp_trace_span_text(&span, "gen_ai.operation.name", names[stage]);
+        cp_trace_span_text(&span, "gen_ai.provider.name", "carepath");
+        cp_trace_span_text(&span, "gen_ai.request.model", span.subject);
+    }
+    cp_trace_span_end(&span, cp_clock_ns());
+}
+
 static void note_step(const cp_grounding_steps *s, cp_retrieval_stage stage) {
     cp_metrics_retrieval(s->of->with.metrics, stage, cp_clock_ms_since(s->step_ns) / 1e3);
+    trace_step(s, stage);
 }
 
 static void note_failure(const cp_grounding_steps *s, cp_retrieval_stage stage,
@@ -232,11 +248,17 @@ static void find_nearest(cp_grounding_steps *s) {
     cp_vector_store *store = s->of->vectors;
     cp_vector query = {.values = s->values};
     size_t n_foreign = 0;
+    cp_trace_carrier carrier;
     cp_error err;
     s->step_ns = cp_clock_ns();
     cp_vector_quantize(s->vector, store->width, s->values, &query.scale);
+    if (store->is_remote && s->job->trace) {
+        carrier = cp_trace_carrier_of(s->job->trace, NULL);
+        cp_trace_carry(&carrier);
+    }
     cp_status status = store->nearest(store, &filter, query, CP_GROUNDING_NEAREST, s->matches,
                                       &s->n_matches, &n_foreign, &err);
+    cp_trace_carry(NULL);
     cp_metrics_foreign(s->of->with.metrics, n_foreign);
     if (status == CP_OK) {
         note_step(s, CP_STAGE_NEAREST);

@@ -58,7 +58,7 @@ void cp_socket_send_error(int fd, int status, const char *code, const char *mess
     cp_strbuf body, text;
     cp_strbuf_init(&body, 1024);
     cp_strbuf_init(&text, 2048);
-    cp_http_id_trace(NULL, trace_id);
+    cp_http_id_random(trace_id, 16);
     const cp_api_error error = {.status = status, .code = code, .message = message};
     cp_api_error_append(&body, &error, trace_id, trace_id);
     cp_strbuf_printf(&text,

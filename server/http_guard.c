@@ -8,7 +8,8 @@
 
 typedef struct walk {
     cp_http_framing *found;
-    unsigned n_headers, n_hosts, n_lengths, n_codings, n_types, n_authorizations, n_deadlines;
+    unsigned n_headers, n_hosts, n_lengths, n_codings, n_types, n_authorizations, n_deadlines,
+        n_traceparents;
     size_t n_bytes;
 } walk;
 
@@ -111,7 +112,9 @@ static void read_header(walk *w, const char *name, const char *value) {
     } else if (strcasecmp(name, "X-Request-Id") == 0) {
         w->found->request_id = value;
     } else if (strcasecmp(name, "traceparent") == 0) {
-        w->found->traceparent = value;
+        w->found->traceparent = w->n_traceparents++ == 0 ? value : NULL;
+    } else if (strcasecmp(name, "tracestate") == 0) {
+        cp_trace_state_add(&w->found->tracestate, value);
     } else if (strcasecmp(name, "Authorization") == 0) {
         read_authorization(w, value);
     } else if (strcasecmp(name, "X-Deadline-Ms") == 0) {

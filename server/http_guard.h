@@ -8,6 +8,7 @@
 #ifndef CP_SERVER_HTTP_GUARD_H
 #define CP_SERVER_HTTP_GUARD_H
 
+#include "base/trace_context.h"
 #include "server/http_proxy.h"
 
 #include <stdint.h>
@@ -27,9 +28,10 @@ typedef struct cp_http_framing {
     bool has_body; /* a length above 0, or chunked */
     bool chunked;
     uint64_t content_length;
-    bool is_json;           /* Content-Type is application/json */
-    const char *request_id; /* borrowed from the connection; NULL when absent */
-    const char *traceparent;
+    bool is_json;                 /* Content-Type is application/json */
+    const char *request_id;       /* borrowed from the connection; NULL when absent */
+    const char *traceparent;      /* likewise; NULL also when it comes twice */
+    cp_trace_state tracestate;    /* not checked yet */
     const char *authorization;    /* likewise; shorter than CP_HTTP_AUTHORIZATION_CAP */
     int64_t deadline_ms;          /* -1 when absent */
     const char *host;             /* borrowed; NULL when absent */

@@ -53,7 +53,8 @@ static bool add_cors(const cp_http_headers *h, struct MHD_Response *response) {
                    "X-Request-Id, X-Trace-Id, Retry-After");
     return add(response, "Access-Control-Allow-Methods", h->preflight) &&
            add(response, "Access-Control-Allow-Headers",
-               "Authorization, Content-Type, X-Request-Id, X-Deadline-Ms, traceparent") &&
+               "Authorization, Content-Type, X-Request-Id, X-Deadline-Ms, traceparent, "
+               "tracestate") &&
            add(response, "Access-Control-Max-Age", "600");
 }
 

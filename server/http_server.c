@@ -1,6 +1,7 @@
 #include "server/http_server.h"
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "server/http_connections.h"
 #include "server/http_guard.h"
 #include "server/http_headers.h"
@@ -169,6 +170,16 @@ static enum MHD_Result answer_early(exchange *x) {
 
 /* ---- a request's life ------------------------------------------------------------------------ */
 
+/* `framing` NULL: nothing is known of it yet. */
+static void name_request(cp_http_request *request, cp_tracer *tracer,
+                         const cp_http_framing *framing) {
+    cp_trace_begin(&request->trace, tracer, framing ? framing->traceparent : NULL,
+                   framing ? framing->tracestate.text : "");
+    cp_hex(request->trace.context.trace_id, CP_TRACE_ID_BYTES, request->trace_id);
+    cp_http_id_request(framing ? framing->request_id : NULL, request->trace_id,
+                       request->request_id);
+}
+
 /* The request line is there. What is returned becomes the library's pointer for this request. */
 static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd) {
     cp_http_server *server = cls;
@@ -184,8 +195,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     memcpy(x->uri, uri, strnlen(uri, sizeof x->uri - 1));
     x->request.deadline_ms = -1;
     cp_http_reply_init(&x->request.reply);
-    cp_http_id_trace(NULL, x->request.trace_id);
-    cp_http_id_request(NULL, x->request.trace_id, x->request.request_id);
+    name_request(&x->request, NULL, NULL);
     (void)cp_connections_enter(server->connections, connection, CP_PHASE_HEADERS);
     return x;
 }
@@ -235,8 +245,7 @@ static enum MHD_Result on_headers(exchange *x, const char *method, const char *v
     atomic_fetch_add(&x->server->n_active, 1);
     snprintf(x->request.method, sizeof x->request.method, "%s", method);
     cp_http_guard_check(x->mhd, x->uri, version, &framing);
-    cp_http_id_trace(framing.traceparent, x->request.trace_id);
-    cp_http_id_request(framing.request_id, x->request.trace_id, x->request.request_id);
+    name_request(&x->request, config->tracer, &framing);
     x->request.received_ns = cp_clock_ns();
     if (!cp_connections_enter(x->server->connections, x->connection, CP_PHASE_BODY))
         return MHD_NO;

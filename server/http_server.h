@@ -16,6 +16,7 @@
 #include "server/http_ids.h"
 #include "server/http_proxy.h"
 #include "server/http_reply.h"
+#include "server/trace.h"
 
 #include <stdint.h>
 
@@ -33,8 +34,9 @@ typedef struct cp_http_route cp_http_route;
 typedef struct cp_http_request {
     const cp_http_route *route; /* NULL when none matches */
     char method[16];
-    char trace_id[CP_TRACE_ID_CAP], request_id[CP_REQUEST_ID_CAP];
-    uint64_t received_ns; /* its headers were complete */
+    cp_trace trace;
+    char trace_id[CP_TRACE_ID_CAP], request_id[CP_REQUEST_ID_CAP]; /* trace_id: the trace's */
+    uint64_t received_ns;                                          /* its headers were complete */
     /* What stands in the path where the route's has {}: decoded, UTF-8, no control characters, no
      * '/', neither "." nor "..", not empty. A patient may be named here: never logged. */
     char params[CP_HTTP_MAX_PARAMS][CP_HTTP_PARAM_CAP];
@@ -72,6 +74,7 @@ typedef struct cp_http_config {
     const char *tls_cert_file, *tls_key_file; /* "" or NULL: plain HTTP */
     const cp_origins *origins;                /* web pages that may ask; NULL: none */
     const cp_networks *proxies;               /* whose X-Forwarded-* count; NULL: nobody's */
+    cp_tracer *tracer;                        /* who takes the requests' spans; NULL: nobody */
     const cp_http_route *routes;
     size_t n_routes;
     void *app;

@@ -223,14 +223,17 @@ static int compare_docs(const void *a, const void *b) {
     return strcmp((*(const cp_source_doc *const *)a)->id, (*(const cp_source_doc *const *)b)->id);
 }
 
-/* Of documents with one id the first counts; the rest would take each other's place for ever. */
-static size_t drop_twins(const cp_source_doc **sorted, size_t n) {
+size_t cp_ingest_unique(const cp_source_doc *docs, size_t n, const cp_source_doc **out) {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++)
-        if (kept == 0 || strcmp(sorted[kept - 1]->id, sorted[i]->id) != 0)
-            sorted[kept++] = sorted[i];
-        else if (sorted[i] < sorted[kept - 1])
-            sorted[kept - 1] = sorted[i];
+        out[i] = &docs[i];
+    if (n > 1)
+        qsort(out, n, sizeof *out, compare_docs);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || strcmp(out[kept - 1]->id, out[i]->id) != 0)
+            out[kept++] = out[i];
+        else if (out[i] < out[kept - 1])
+            out[kept - 1] = out[i];
     return kept;
 }
 
@@ -262,11 +265,7 @@ static cp_status compare(comparing *c, const cp_index_view *view, const char *mr
         return cp_error_no_memory(err, "documents to ingest");
     if (c->n_known > 1)
         qsort(c->known, c->n_known, sizeof *c->known, compare_known);
-    for (size_t i = 0; i < n; i++)
-        c->due[i] = &docs[i];
-    if (n > 1)
-        qsort(c->due, n, sizeof *c->due, compare_docs);
-    size_t kept = drop_twins(c->due, n);
+    size_t kept = cp_ingest_unique(docs, n, c->due);
     counts->seen += n;
     counts->left_out += n - kept;
     find_due(c, kept, counts);

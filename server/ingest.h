@@ -49,6 +49,10 @@ cp_status cp_ingest_patient(const cp_ingest_target *target, const char *mrn,
 cp_status cp_ingest_knowledge(const cp_ingest_target *target, const cp_knowledge *knowledge,
                               cp_ingest_counts *counts, cp_error *err) CP_MUST_CHECK;
 
+/* Pointers to docs [n] into out [n], ascending by id, of those with one id the first; returns how
+ * many. The rest would take each other's place for ever. */
+size_t cp_ingest_unique(const cp_source_doc *docs, size_t n, const cp_source_doc **out);
+
 /* What both stand on. docs [n] are all that `mrn` ("": nobody) has. */
 cp_status cp_ingest_docs(const cp_ingest_target *target, const char *mrn, const cp_source_doc *docs,
                          size_t n, cp_ingest_counts *counts, cp_error *err) CP_MUST_CHECK;

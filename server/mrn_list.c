@@ -58,6 +58,19 @@ cp_status cp_mrn_list_read(FILE *in, const char *name, cp_mrn_list *out, cp_erro
     return status;
 }
 
+cp_status cp_mrn_list_read_file(const char *path, cp_mrn_list *out, cp_error *err) {
+    bool is_stdin = strcmp(path, "-") == 0;
+    *out = (cp_mrn_list){.mrns = NULL};
+    FILE *in = is_stdin ? stdin : fopen(path, "r");
+    if (!in)
+        return cp_error_set(err, CP_ERR_USAGE, "--mrns %s: cannot be read", path);
+    cp_status status = cp_mrn_list_read(in, is_stdin ? "stdin" : path, out, err);
+    if (!is_stdin)
+        fclose(in);
+    cp_mrn_list_sort(out);
+    return status;
+}
+
 typedef struct filling {
     cp_mrn_list *list;
     bool no_memory;

@@ -22,6 +22,8 @@ bool cp_mrn_list_has(const cp_mrn_list *list, const char *mrn);
  * here, and in the order of the lines: not sorted. */
 cp_status cp_mrn_list_read(FILE *in, const char *name, cp_mrn_list *out,
                            cp_error *err) CP_MUST_CHECK;
+/* From the file of a --mrns option ("-": stdin), sorted. */
+cp_status cp_mrn_list_read_file(const char *path, cp_mrn_list *out, cp_error *err) CP_MUST_CHECK;
 /* All patients of a store, sorted; CP_ERR_UNSUPPORTED where it cannot tell them. */
 cp_status cp_mrn_list_of_store(cp_patient_store *store, cp_mrn_list *out,
                                cp_error *err) CP_MUST_CHECK;

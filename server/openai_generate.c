@@ -5,6 +5,7 @@
 #include "server/audit_answer.h"
 #include "server/openai_reply.h"
 #include "server/openai_service.h"
+#include "server/trace_spans.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ typedef struct job {
     cp_openai_answer answer;
     cp_openai_logprobs logprobs;
     char fingerprint[160];
+    uint64_t submitted_ns, recorded_ns; /* to the model; to the audit log */
     /* Of the callbacks. */
     cp_strbuf event;
     bool begun;   /* the stream */
@@ -160,11 +162,16 @@ static void deliver(job *j) {
     finish(j);
 }
 
+static void trace_record(job *j) {
+    cp_trace_stage(&j->http->trace, "audit write", &j->recorded_ns);
+}
+
 static void on_recorded(void *user, cp_status status, const cp_error *err) {
     static const cp_api_error unavailable = {
         503, "audit_unavailable", "the answer could not be recorded; nothing leaves unrecorded",
         NULL, 5};
     job *j = user;
+    trace_record(j);
     if (status == CP_OK) {
         deliver(j);
         return;
@@ -177,6 +184,7 @@ static void on_recorded(void *user, cp_status status, const cp_error *err) {
 /* Only what a client has seen of a stream; the rest of the job is over. */
 static void on_parting_recorded(void *user, cp_status status, const cp_error *err) {
     job *j = user;
+    trace_record(j);
     if (status != CP_OK)
         cp_log(CP_LOG_ERROR, "a stream that was left has no record",
                CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err->message));
@@ -190,6 +198,7 @@ static void record(job *j, const cp_llm_result *result, cp_audit_done *done) {
     entry.request = &j->request.llm;
     entry.result = result;
     entry.schema_text = j->request.schema_text;
+    j->recorded_ns = cp_clock_ns();
     cp_status status = cp_audit_submit(j->openai->audit, &entry, done, j, &err);
     if (status != CP_OK)
         done(j, status, &err);
@@ -221,10 +230,23 @@ static void part(job *j, const cp_llm_result *result) {
         finish_with(j, cancel_reason(j));
 }
 
+static void trace(const job *j, cp_status status, const cp_llm_result *result) {
+    const cp_trace_generation generation = {
+        .operation = j->request.kind == CP_OPENAI_CHAT ? "chat" : "text_completion",
+        .model = j->answer.model,
+        .submitted_ns = j->submitted_ns,
+        .max_new_tokens = j->request.llm.max_new_tokens,
+        .status = status,
+        .result = status == CP_OK ? result : NULL,
+    };
+    cp_trace_generation_over(&j->http->trace, &generation);
+}
+
 static void on_done(void *user, cp_status status, const cp_llm_result *result,
                     const cp_error *err) {
     job *j = user;
     char sentence[128];
+    trace(j, status, result);
     if (status != CP_OK) {
         cp_api_error error = failure(j, status, err, sentence, sizeof sentence);
         finish_with(j, &error);
@@ -296,9 +318,11 @@ static void submit(job *j) {
         free_job(j);
         return;
     }
+    j->submitted_ns = cp_clock_ns();
     cp_status status = cp_inference_submit(openai->inference, &j->request.llm, on_done, &err);
     if (status == CP_OK)
         return;
+    trace(j, status, NULL);
     cp_api_error error = failure(j, status, &err, sentence, sizeof sentence);
     finish_with(j, &error);
 }

@@ -8,6 +8,7 @@
 
 #include "server/patient_store.h"
 #include "server/store_pool.h"
+#include "server/trace.h"
 
 typedef struct cp_patients cp_patients;
 cp_status cp_patients_open(const cp_settings *settings, cp_patients **out,
@@ -37,7 +38,31 @@ struct cp_patient_lookup {
     void (*on_done)(cp_patient_lookup *lookup, cp_status status, cp_patient_record *record,
                     const cp_error *err);
     bool (*is_unwanted)(const cp_patient_lookup *lookup); /* NULL: never */
+    const cp_trace *trace; /* whose work this is, until on_done; NULL: nobody's */
+    /* The service's. */
+    unsigned char span_id[CP_SPAN_ID_BYTES];
+    uint64_t begun_ns;
 };
+/* How lookups end, for those who count them. */
+typedef enum cp_lookup_outcome {
+    CP_LOOKUP_FOUND,
+    CP_LOOKUP_NOT_FOUND,
+    CP_LOOKUP_REFUSED, /* too many wait, or the store failed lately */
+    CP_LOOKUP_CANCELLED,
+    CP_LOOKUP_FAILED, /* no answer, or none that is a record */
+    CP_N_LOOKUP_OUTCOMES
+} cp_lookup_outcome;
+cp_lookup_outcome cp_lookup_outcome_of(cp_status status);
+const char *cp_lookup_outcome_name(cp_lookup_outcome outcome);
+
+typedef struct cp_lookup_times {
+    uint64_t begun_ns, asked_ns, ended_ns; /* asked_ns 0: the store was not asked */
+} cp_lookup_times;
+/* Told of each lookup before its on_done, from the same thread; set before the first. */
+typedef void cp_lookup_observer(void *user, const cp_patient_lookup *lookup,
+                                const cp_lookup_times *times, cp_status status);
+void cp_patients_observe(cp_patients *patients, cp_lookup_observer *observe, void *user);
+
 /* True when the answer may come after this has returned. */
 bool cp_patients_waits(const cp_patients *patients);
 void cp_patients_look_up(cp_patients *patients, cp_patient_lookup *lookup);

@@ -145,6 +145,7 @@ static void read_record(const cp_patients_api *api, cp_http_request *request, re
     }
     j->lookup.on_done = on_record;
     j->lookup.is_unwanted = reader_left;
+    j->lookup.trace = &request->trace;
     memcpy(j->lookup.mrn, mrn, strlen(mrn) + 1);
     j->http = request;
     j->audit = api->audit;

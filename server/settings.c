@@ -152,6 +152,31 @@ static const cp_setting table[] = {
            "Seconds a connection may rest between requests"),
     NUMBER("SHUTDOWN_GRACE_S", "shutdown-grace-s", shutdown_grace_s, "30", 0, 3600,
            "Seconds that accepted work may go on after SIGTERM"),
+    TEXT("OTEL_EXPORTER_OTLP_ENDPOINT", "otel-exporter-otlp-endpoint", otlp_endpoint, "",
+         "Traces go to this URL + /v1/traces, by OTLP/HTTP JSON (docs/observability.md); without: "
+         "none"),
+    TEXT("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otel-exporter-otlp-traces-endpoint",
+         otlp_traces_endpoint, "", "The same, as a whole URL"),
+    SECRET("OTEL_EXPORTER_OTLP_HEADERS", otlp_headers,
+           "Sent with traces: key=value,key=value, values percent-encoded"),
+    NUMBER("OTEL_EXPORTER_OTLP_TIMEOUT", "otel-exporter-otlp-timeout", otlp_timeout_ms, "10000", 10,
+           60000, "Milliseconds that the receiver has to take a batch"),
+    TEXT("OTEL_SERVICE_NAME", "otel-service-name", otel_service_name, "carepath",
+         "This service's name in traces"),
+    TEXT("OTEL_RESOURCE_ATTRIBUTES", "otel-resource-attributes", otel_resource, "",
+         "More about it: key=value,key=value, values percent-encoded"),
+    CHOICE("OTEL_TRACES_SAMPLER", "otel-traces-sampler", otel_sampler, "parentbased_traceidratio",
+           "parentbased_traceidratio|parentbased_always_on|parentbased_always_off|traceidratio|"
+           "always_on|always_off",
+           "Which requests are traced"),
+    TEXT("OTEL_TRACES_SAMPLER_ARG", "otel-traces-sampler-arg", otel_sampler_arg, "1",
+         "The ratio, 0 to 1"),
+    NUMBER("OTEL_BSP_SCHEDULE_DELAY", "otel-bsp-schedule-delay", otel_delay_ms, "5000", 10, 60000,
+           "Milliseconds that spans wait for others"),
+    NUMBER("OTEL_BSP_MAX_QUEUE_SIZE", "otel-bsp-max-queue-size", otel_queue, "2048", 16, 65536,
+           "Spans that wait; more are dropped and counted"),
+    CHOICE("OTEL_SDK_DISABLED", "otel-sdk-disabled", otel_disabled, "false", "false|true",
+           "true: no traces, whatever the endpoint"),
 };
 
 const cp_setting *cp_settings_table(size_t *n) {
@@ -276,8 +301,8 @@ cp_args_result cp_settings_read(cp_settings *out, int argc, char **argv, cp_gete
         .summary =
             "Answers POST /triage, GET /health, /ready and /metrics over HTTP. Each setting "
             "is read from its\nflag, else from the environment variable in brackets, else "
-            "from the default behind it. SECRET_KEY, MONGO_URI, DB_API_KEY and PINECONE_API_KEY "
-            "are read\nfrom the environment only.",
+            "from the default behind it. SECRET_KEY, MONGO_URI, DB_API_KEY, PINECONE_API_KEY "
+            "and\nOTEL_EXPORTER_OTLP_HEADERS are read from the environment only.",
         .args = args,
         .n_args = n_args + 1,
     };

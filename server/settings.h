@@ -32,6 +32,10 @@ typedef struct cp_settings {
     const char *tls_cert_file, *tls_key_file, *trusted_proxies, *cors_origins;
     const char *mongo_uri, *mongo_database, *db_api_base_url, *db_api_key;
     const char *index_dir, *pinecone_host, *pinecone_api_key, *pinecone_namespace;
+    const char *otlp_endpoint, *otlp_traces_endpoint, *otlp_headers; /* server/trace_options.h */
+    const char *otel_service_name, *otel_resource, *otel_sampler_arg;
+    int64_t otel_sampler; /* cp_trace_sampler */
+    int64_t otel_disabled, otlp_timeout_ms, otel_delay_ms, otel_queue;
     int64_t patient_store; /* cp_store_kind */
     int64_t store_timeout_ms, store_connections;
     int64_t vector_mode; /* cp_vector_mode */

@@ -6,6 +6,7 @@
 #include "server/audit_answer.h"
 #include "server/patients_api.h"
 #include "server/triage_lane.h"
+#include "server/triage_trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,7 @@ static bool compose(cp_triage_job *j, const cp_llm_result *result, const char *f
         j->http->prompt_tokens = (int64_t)result->prompt_tokens;
         j->http->completion_tokens = (int64_t)result->sampled_tokens;
     }
+    cp_triage_trace_reply(j);
     return reply->body.failed == CP_OK;
 }
 
@@ -152,6 +154,7 @@ static void deliver_unrecorded(cp_triage_job *j, const cp_error *err) {
 
 static void on_recorded(void *user, cp_status status, const cp_error *err) {
     cp_triage_job *j = user;
+    cp_triage_trace_record(j, status);
     if (status == CP_OK)
         deliver(j);
     else
@@ -193,11 +196,12 @@ static void answer(cp_triage_job *j, const cp_llm_result *result, const char *fa
     else if (!j->triage->with.audit)
         deliver(j);
     else if (submit_record(j, result, on_recorded, &err) != CP_OK)
-        deliver_unrecorded(j, &err);
+        on_recorded(j, err.status, &err);
 }
 
 static void on_parting_recorded(void *user, cp_status status, const cp_error *err) {
     cp_triage_job *j = user;
+    cp_triage_trace_record(j, status);
     if (status != CP_OK)
         cp_log(CP_LOG_ERROR, "a stream that was left has no record",
                CP_LOG_S("trace_id", j->http->trace_id), CP_LOG_S("reason", err->message));
@@ -245,6 +249,7 @@ static const char *reason_of(cp_status status) {
 static void on_done(void *user, cp_status status, const cp_llm_result *result,
                     const cp_error *err) {
     cp_triage_job *j = user;
+    cp_triage_trace_model(j, status, status == CP_OK ? result : NULL);
     bool was_cancelled = status == CP_OK && result->finish == CP_FINISH_CANCELLED;
     if (was_cancelled && !atomic_load(&j->triage->cancel_all)) {
         part(j, result);
@@ -288,10 +293,13 @@ static void submit(cp_triage_job *j) {
     j->asked.sampling.seed = j->seed;
     if (asked->has_temperature)
         j->asked.sampling.temperature = asked->temperature;
+    j->stage_ns = cp_clock_ns();
     cp_status status = cp_inference_submit(inference, &j->asked, on_done, &err);
-    if (status != CP_OK)
-        answer(j, NULL, reason_of(status),
-               status == CP_ERR_BUSY ? cp_inference_retry_after_s(inference) : 0);
+    if (status == CP_OK)
+        return; /* the job is on_done's, or gone */
+    cp_triage_trace_model(j, status, NULL);
+    answer(j, NULL, reason_of(status),
+           status == CP_ERR_BUSY ? cp_inference_retry_after_s(inference) : 0);
 }
 
 /* ---- what came before ------------------------------------------------------------------------ */
@@ -337,6 +345,7 @@ static void answer_without_record(cp_triage_job *j, const cp_api_error *error) {
         finish_with(j, &cp_api_no_memory);
         return;
     }
+    cp_triage_trace_rules(j);
     j->no_record = *error;
     answer(j, NULL, "no_record", error->retry_after_s);
 }
@@ -352,6 +361,7 @@ static cp_status check_rules(cp_triage_job *j) {
         status = keep_flags(j);
     if (status == CP_OK && j->request.stream)
         status = cp_triage_stream_create(j->http, &j->stream);
+    cp_triage_trace_rules(j);
     return status;
 }
 
@@ -384,7 +394,10 @@ static cp_status write_prompt(cp_triage_job *j) {
 
 static void on_grounded(void *user) {
     cp_triage_job *j = user;
-    if (write_prompt(j) == CP_OK)
+    cp_triage_trace_retrieval(j);
+    cp_status status = write_prompt(j);
+    cp_triage_trace_prompt(j);
+    if (status == CP_OK)
         submit(j);
     else
         finish_with(j, &cp_api_no_memory);
@@ -411,6 +424,8 @@ static void ground(cp_triage_job *j) {
     j->grounding.is_unwanted = is_cancelled;
     j->grounding.on_done = on_grounded;
     j->grounding.user = j;
+    cp_trace_enter(&j->http->trace, &j->retrieval);
+    j->grounding.trace = &j->retrieval;
     cp_grounding_find(j->triage->with.grounding, &j->grounding);
 }
 
@@ -419,6 +434,7 @@ static void on_record(cp_patient_lookup *lookup, cp_status status, cp_patient_re
                       const cp_error *err) {
     cp_triage_job *j = (cp_triage_job *)lookup;
     const cp_api_error error = cp_patients_error(status, "patient_mrn");
+    j->stage_ns = cp_clock_ns();
     if (status == CP_OK) {
         j->record = record;
         if (check_rules(j) == CP_OK)
@@ -459,6 +475,7 @@ void cp_triage_job_run(cp_triage_job *j) {
     memcpy(j->lookup.mrn, asked->mrn, strlen(asked->mrn) + 1);
     j->lookup.on_done = on_record;
     j->lookup.is_unwanted = is_unwanted;
+    j->lookup.trace = &j->http->trace;
     j->deadline_ns = cp_http_deadline_ns(j->http, j->triage->with.settings->request_timeout_s,
                                          asked->has_deadline ? asked->deadline_ms : 0);
     j->seed = asked->has_seed ? (uint64_t)asked->seed : cp_http_random_seed();

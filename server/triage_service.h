@@ -42,6 +42,8 @@ typedef struct cp_triage_job {
     cp_triage_verdict verdict;
     const char *finish_reason; /* of the model's part; NULL without */
     uint64_t seed, deadline_ns;
+    uint64_t stage_ns;  /* when the stage at hand began; kept for spans */
+    cp_trace retrieval; /* the trace of what retrieval does */
 } cp_triage_job;
 
 /* A question that was read; NULL without memory. */

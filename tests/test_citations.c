@@ -246,6 +246,8 @@ static const struct {
     {"Take .5 mg in the morning.", ".5 mg in the morning", VERBATIM},
     {"- Take 5 mg in the morning.", "- take 5 mg in the morning", VERBATIM},
     {"Take 5 mg in the morning.", "- take 5 mg in the morning", VERBATIM},
+    {"Take 5 mg.\nNever lie down at once.", "> Take 5 mg.\n> Never lie down at once.", VERBATIM},
+    {"Take >5 mg of it, never more than 6", "Take 5 mg of it, never more than 6", ABSENT},
     /* negations */
     {"Do not take ibuprofen with warfarin.", "take ibuprofen with warfarin", ABSENT},
     {"Do not take ibuprofen with warfarin.", "Do take ibuprofen with warfarin", ABSENT},

@@ -86,7 +86,10 @@ static void check_values(const char *text) {
     static cp_networks networks; /* large */
     static cp_origins origins;
     cp_error err;
-    char trace[CP_TRACE_ID_CAP], id[CP_REQUEST_ID_CAP];
+    static const char trace[] = "0af7651916cd43dd8448eb211c80319c";
+    char id[CP_REQUEST_ID_CAP];
+    cp_trace_context context;
+    char parent[CP_TRACE_PARENT_CAP];
     uint64_t length;
     check_address((cp_str){text, strlen(text)});
     if (!fuzz_ok(cp_networks_parse(text, "TRUSTED_PROXIES", &networks, &err), &err))
@@ -99,9 +102,14 @@ static void check_values(const char *text) {
     (void)cp_http_is_json(text);
     if (cp_http_parse_length(text, &length))
         fuzz_expect(length < 1000000000000000);
-    cp_http_id_trace(text, trace);
     cp_http_id_request(text, trace, id);
-    fuzz_expect(strspn(trace, "0123456789abcdef") == 32 && strlen(id) > 0 && !strpbrk(id, "\r\n"));
+    fuzz_expect(strlen(id) > 0 && !strpbrk(id, "\r\n"));
+    if (cp_trace_parse(text, &context)) {
+        cp_trace_format(&context, parent);
+        fuzz_expect(strncmp(parent + 2, text + 2, 51) == 0);
+    }
+    if (cp_trace_state_is_valid(text))
+        fuzz_expect(strchr(text, '=') != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

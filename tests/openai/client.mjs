@@ -36,7 +36,7 @@ async function fails(call, Class, status, code, param) {
 await check("models", async () => {
   const ids = [];
   for await (const one of client.models.list()) ids.push(one.id);
-  assert.deepEqual(ids, [model, "embedding-gqa1"]);
+  assert.deepEqual(ids, [model, "embedding-gqa1", "reranker"]);
   assert.equal((await client.models.retrieve(model)).object, "model");
   await fails(() => client.models.retrieve("gpt-4"), OpenAI.NotFoundError, 404, "model_not_found", "model");
 });

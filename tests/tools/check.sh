@@ -14,7 +14,7 @@ run() { # run NAME COMMAND...
 
 headers_alone() {
     flags="-std=c11 -D_GNU_SOURCE -DCP_VERSION=\"0\" -I. -fsyntax-only -Wall -Wextra -Werror $(pkg-config --cflags libmicrohttpd libcjson libutf8proc libpcre2-8 openblas) $(pkg-config --cflags mongoc2 2>/dev/null || pkg-config --cflags libmongoc-1.0)"
-    for header in $(find base tokenizer engine llm retrieval convert bench server tests -name '*.h'); do
+    for header in $(find base hub tokenizer engine llm retrieval convert bench server tests -name '*.h'); do
         # shellcheck disable=SC2086
         printf '#include "%s"\n' "$header" | ${CC:-cc} $flags -x c - || return 1
     done
@@ -23,11 +23,11 @@ headers_alone() {
 static_analysis() {
     cppcheck --quiet --std=c11 --enable=warning,portability,performance --inline-suppr --error-exitcode=1 \
         --suppress=missingIncludeSystem --suppress=unknownMacro -D__x86_64__ -DCP_VERSION='"0"' -I. -j 2 \
-        base tokenizer engine llm retrieval convert bench server cli
+        base hub tokenizer engine llm retrieval convert bench server cli
 }
 
 unique_names() {
-    repeated=$(find base tokenizer engine llm retrieval convert bench server cli -name '*.[ch]' -exec basename {} \; |
+    repeated=$(find base hub tokenizer engine llm retrieval convert bench server cli -name '*.[ch]' -exec basename {} \; |
         grep -v '^commands.h$' | sort | uniq -d)
     [ -z "$repeated" ] || { echo "file names that occur twice: $repeated" >&2; return 1; }
 }

@@ -23,7 +23,7 @@ allow() {
 
 # only FOLDER "HEADERS THAT OUTSIDERS MAY INCLUDE" ["FOLDER: HEADERS THAT THIS ONE MAY INCLUDE, TOO"]
 only() {
-    for file in $(find base tokenizer engine llm retrieval convert bench server cli -name '*.[ch]' -not -path "$1/*"); do
+    for file in $(find base hub tokenizer engine llm retrieval convert bench server cli -name '*.[ch]' -not -path "$1/*"); do
         more=
         [ "${3:-}" != "" ] && [ "${file%%/*}" = "${3%%:*}" ] && more=${3#*:}
         for included in $(sed -n "s|^#include \"\($1/[^\"]*\)\".*|\1|p" "$file"); do
@@ -39,15 +39,17 @@ only() {
 }
 
 allow base "base"
+allow hub "hub base"
 allow tokenizer "tokenizer base"
 allow engine "engine base"
 allow llm "llm engine tokenizer base"
-allow convert "convert llm engine tokenizer base"
+allow convert "convert hub llm engine tokenizer base"
 allow retrieval "retrieval engine base"
 allow bench "bench retrieval llm engine tokenizer base"
-allow server "server retrieval llm engine tokenizer base"
+allow server "server hub retrieval llm engine tokenizer base"
 allow cli "cli server retrieval bench convert llm engine tokenizer base"
 
+only hub "hub/catalogue.h hub/hub_pull.h hub/hub_client.h hub/hub_settings.h"
 only tokenizer "tokenizer/tokenizer.h tokenizer/commands.h"
 only engine "engine/engine.h engine/config.h engine/sampler.h engine/sysinfo.h engine/safetensors.h engine/kv_pool.h engine/vector_search.h" \
     "convert: engine/quant.h engine/checkpoint.h engine/threads.h"

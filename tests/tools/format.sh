@@ -9,7 +9,7 @@ if [ ! -x "$venv/bin/clang-format" ]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install -q "clang-format==$version"
 fi
-files=$(find base tokenizer engine llm retrieval convert bench server cli tests -name '*.[ch]')
+files=$(find base hub tokenizer engine llm retrieval convert bench server cli tests -name '*.[ch]')
 if [ "${1:-}" = --check ]; then
     # shellcheck disable=SC2086
     "$venv/bin/clang-format" --dry-run --Werror $files

@@ -51,12 +51,22 @@ cp tests/openai/client.mjs tests/openai/document.mjs "$cache/" # where node find
 
 node "$cache/document.mjs" docs/openapi.json
 
+# A model that can be asked for yes and no: golden's, its tokenizer with two merges more.
+reranker=$work/reranker
+mkdir "$reranker"
+cp tests/golden/models/tied-gqa2/config.json tests/golden/models/tied-gqa2/model.safetensors "$reranker"
+node -e '
+const [from, to] = process.argv.slice(1), fs = require("fs"), t = JSON.parse(fs.readFileSync(from));
+t.model.merges.push(["y", "es"], ["n", "o"]);
+Object.assign(t.model.vocab, {yes: 1016, no: 1017});
+fs.writeFileSync(to, JSON.stringify(t));' tests/golden/models/tied-gqa2/tokenizer.json "$reranker/tokenizer.json"
+
 # start NAME MORE...: a server on a free port; its address is in $work/NAME.
 start() {
     name=$1
     shift
-    env LLM_MODE=tests/golden/models/tied-gqa2 EMBEDDING_MODEL=tests/golden/models/embedding-gqa1 PORT=0 \
-        MAX_NEW_TOKENS=100000 CONTEXT_TOKENS=8192 "$@" "$carepath" serve >"$work/$name.out" 2>"$work/$name.err" &
+    env LLM_MODE=tests/golden/models/tied-gqa2 EMBEDDING_MODEL=tests/golden/models/embedding-gqa1 \
+        RERANKER_MODEL="$reranker" PORT=0 MAX_NEW_TOKENS=100000 CONTEXT_TOKENS=8192 "$@" "$carepath" serve >"$work/$name.out" 2>"$work/$name.err" &
     pid=$!
     for _ in $(seq 1 300); do
         url=$(sed -n 's/^listening on //p' "$work/$name.out")
