@@ -138,7 +138,10 @@ static cp_status check_values(reader *r, const char *name, cJSON *const *values)
     if (!is_kind(values[KIND]->valuestring))
         return refuse(r, "the kind red_flags, medicine, pathway or aftercare");
     r->line = FIRST_KEY_LINE + DATE;
-    return is_date(values[DATE]->valuestring) ? CP_OK : refuse(r, "a date, YYYY-MM-DD");
+    if (!is_date(values[DATE]->valuestring))
+        return refuse(r, "a date, YYYY-MM-DD");
+    r->line = FIRST_KEY_LINE + LANG;
+    return strcmp(values[LANG]->valuestring, "en") == 0 ? CP_OK : refuse(r, "the language en");
 }
 
 static cp_status read_head(reader *r, const char *name, cJSON **values) {

@@ -1,15 +1,15 @@
 /* The data that others rely on: knowledge base and retrieval set are whole, in form, and agree. */
 #include "tests/test.h"
 
-#include "base/file.h"
+#include "retrieval/knowledge.h"
 
 #include <ctype.h>
-#include <dirent.h>
 
 #define KNOWLEDGE "data/knowledge"
 #define SYNTHETIC "data/synthetic"
 #define MAX_BYTES ((size_t)16 * 1024)
 #define MAX_DOCS  200
+#define MAX_LINES (MAX_DOCS * 64)
 #define MAX_ASKED 2000
 #define CHECK(ok) check((ok), id, #ok)
 
@@ -37,15 +37,14 @@ static bool is_date(const char *text) {
 
 /* ---- the knowledge base ----------------------------------------------------------------- */
 
-static const char *const keys[] = {"id",          "title",     "kind",   "topics",
-                                   "conditions",  "medicines", "source", "date",
-                                   "reviewed_by", "lang",      NULL};
-
-typedef struct document {
-    cJSON *head;
-    cp_strbuf file;
-    char *text; /* in file; the lines are not cut yet */
-} document;
+/* The reader (retrieval/knowledge.h) refuses a folder with a file that breaks the form. */
+static cp_knowledge *open_knowledge(void) {
+    cp_knowledge *knowledge;
+    cp_error err;
+    assert_cp_ok(cp_knowledge_open(KNOWLEDGE, &knowledge, &err));
+    assert_in_range(cp_knowledge_n(knowledge), 48, MAX_DOCS);
+    return knowledge;
+}
 
 /* The next line of *at without its end, NULL after the last. Cuts the text there. */
 static char *next_line(char **at) {
@@ -57,52 +56,6 @@ static char *next_line(char **at) {
     return line;
 }
 
-/* Reads a document as data/knowledge/README.md describes it. */
-static document read_document(const char *path) {
-    document d = {.head = cJSON_CreateObject()};
-    cp_error err;
-    assert_cp_ok(cp_file_read(path, MAX_BYTES, &d.file, &err));
-    assert_int_equal(strlen(cp_strbuf_text(&d.file)), d.file.n); /* no U+0000 */
-    char *at = d.file.data;
-    const char *line = next_line(&at);
-    if (!line || strcmp(line, "---") != 0)
-        fail_msg("%s: does not begin with ---", path);
-    for (size_t i = 0; keys[i]; i++) {
-        const size_t n = strlen(keys[i]);
-        cJSON *value;
-        line = next_line(&at);
-        if (!line || strncmp(line, keys[i], n) != 0 || strncmp(line + n, ": ", 2) != 0)
-            fail_msg("%s: line %zu is not %s", path, i + 2, keys[i]);
-        assert_cp_ok(cp_json_parse(path, line + n + 2, strlen(line + n + 2), &value, &err));
-        cJSON_AddItemToObject(d.head, keys[i], value);
-    }
-    line = next_line(&at);
-    if (!line || strcmp(line, "---") != 0)
-        fail_msg("%s: the head does not end with ---", path);
-    d.text = at;
-    return d;
-}
-
-static void document_deinit(document *d) {
-    cJSON_Delete(d->head);
-    cp_strbuf_deinit(&d->file);
-}
-
-/* The paths of all documents, in an array of strings. */
-static cJSON *knowledge_paths(void) {
-    cJSON *paths = cJSON_CreateArray();
-    DIR *folder = opendir(KNOWLEDGE);
-    assert_non_null(folder);
-    for (const struct dirent *entry; (entry = readdir(folder));) {
-        const char *end = strrchr(entry->d_name, '.');
-        if (end && strcmp(end, ".md") == 0 && strcmp(entry->d_name, "README.md") != 0)
-            cJSON_AddItemToArray(paths, cJSON_CreateString(test_path(KNOWLEDGE, entry->d_name)));
-    }
-    closedir(folder);
-    assert_in_range(cJSON_GetArraySize(paths), 48, MAX_DOCS);
-    return paths;
-}
-
 static size_t count_words(const char *text) {
     size_t n = 0;
     for (bool inside = false; *text; text++) {
@@ -110,12 +63,6 @@ static size_t count_words(const char *text) {
         inside = !isspace((unsigned char)*text);
     }
     return n;
-}
-
-static void check_list(const char *id, const cJSON *list, int least) {
-    const cJSON *item;
-    CHECK(cJSON_IsArray(list) && cJSON_GetArraySize(list) >= least);
-    cJSON_ArrayForEach(item, list) CHECK(cJSON_IsString(item) && item->valuestring[0]);
 }
 
 /* One sentence a line, empty lines between paragraphs only, no markup. */
@@ -133,34 +80,37 @@ static void check_lines(const char *id, char *text) {
     CHECK(*before);
 }
 
+static size_t count_texts(const char *const *texts) {
+    size_t n = 0;
+    while (texts[n])
+        n++;
+    return n;
+}
+
+/* What the reader lets through but ours must have. */
 static void documents_are_as_the_readme_says(void **state) {
-    static const char *const kinds[] = {"red_flags", "medicine", "pathway", "aftercare", NULL};
-    cJSON *paths = knowledge_paths();
-    const cJSON *path;
+    cp_knowledge *knowledge = open_knowledge();
     (void)state;
-    cJSON_ArrayForEach(path, paths) {
-        document d = read_document(path->valuestring);
-        const char *id = text_of(d.head, "id");
-        char expected[256];
-        assert_non_null(id);
-        CHECK(strncmp(id, "KB-", 3) == 0);
-        snprintf(expected, sizeof expected, KNOWLEDGE "/%s.md", id + 3);
-        CHECK(strspn(id + 3, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(id + 3));
-        assert_string_equal(path->valuestring, expected);
-        CHECK(text_of(d.head, "title") && text_of(d.head, "title")[0]);
-        CHECK(one_of(text_of(d.head, "kind"), kinds));
-        check_list(id, cp_json_member(d.head, "topics"), 3);
-        check_list(id, cp_json_member(d.head, "conditions"), 0);
-        check_list(id, cp_json_member(d.head, "medicines"), 0);
-        CHECK(text_of(d.head, "source") && text_of(d.head, "source")[0]);
-        CHECK(is_date(text_of(d.head, "date")));
-        CHECK(!cp_json_member(d.head, "reviewed_by") || text_of(d.head, "reviewed_by"));
-        CHECK(text_of(d.head, "lang") && strcmp(text_of(d.head, "lang"), "en") == 0);
-        CHECK(count_words(d.text) >= 120 && count_words(d.text) <= 350);
-        check_lines(id, d.text);
-        document_deinit(&d);
+    for (size_t i = 0; i < cp_knowledge_n(knowledge); i++) {
+        const cp_source_doc *doc = cp_knowledge_doc(knowledge, i);
+        const cp_knowledge_about about = cp_knowledge_about_doc(knowledge, i);
+        const char *id = doc->id;
+        char *text = strndup(doc->text.data, doc->text.n);
+        assert_non_null(text);
+        CHECK(*doc->mrn == '\0' && doc->kind == CP_ENTRY_KNOWLEDGE);
+        CHECK(doc == cp_knowledge_find(knowledge, id));
+        /* Three topics at least; what follows them are the medicines. */
+        size_t n_also = 1;
+        for (size_t at = 0; at < doc->also.n; at++)
+            n_also += doc->also.data[at] == ';';
+        CHECK(n_also >= 3 + count_texts(about.medicines));
+        CHECK(*about.source);
+        CHECK(is_date(doc->date));
+        CHECK(count_words(text) >= 120 && count_words(text) <= 350);
+        check_lines(id, text);
+        free(text);
     }
-    cJSON_Delete(paths);
+    cp_knowledge_close(knowledge);
 }
 
 static int by_text(const void *a, const void *b) {
@@ -177,24 +127,24 @@ static void check_different(char **texts, size_t n) {
 
 /* A passage that stands in two places gets two truths in time, and a quotation of it two owners. */
 static void no_sentence_stands_in_two_documents(void **state) {
-    static document docs[MAX_DOCS];
-    static char *lines[MAX_DOCS * 64];
-    size_t n_docs = 0, n = 0;
-    cJSON *paths = knowledge_paths();
-    const cJSON *path;
+    static char *lines[MAX_LINES], *texts[MAX_DOCS];
+    size_t n = 0;
+    cp_knowledge *knowledge = open_knowledge();
     (void)state;
-    cJSON_ArrayForEach(path, paths) {
-        docs[n_docs] = read_document(path->valuestring);
-        for (char *at = docs[n_docs++].text, *line; (line = next_line(&at));) {
-            assert_true(n < sizeof lines / sizeof *lines);
+    for (size_t i = 0; i < cp_knowledge_n(knowledge); i++) {
+        const cp_source_doc *doc = cp_knowledge_doc(knowledge, i);
+        char *at = texts[i] = strndup(doc->text.data, doc->text.n);
+        assert_non_null(at);
+        for (char *line; (line = next_line(&at));) {
+            assert_true(n < MAX_LINES);
             if (*line)
                 lines[n++] = line;
         }
     }
     check_different(lines, n);
-    while (n_docs)
-        document_deinit(&docs[--n_docs]);
-    cJSON_Delete(paths);
+    for (size_t i = 0; i < cp_knowledge_n(knowledge); i++)
+        free(texts[i]);
+    cp_knowledge_close(knowledge);
 }
 
 /* ---- the retrieval set ------------------------------------------------------------------ */
@@ -203,7 +153,8 @@ static void no_sentence_stands_in_two_documents(void **state) {
 static cJSON *corpus(void) {
     static const char *const files[] = {"documents.jsonl", "encounters.jsonl", "claims.jsonl",
                                         "chat_logs.jsonl"};
-    cJSON *all = cJSON_CreateObject(), *paths = knowledge_paths();
+    cJSON *all = cJSON_CreateObject();
+    cp_knowledge *knowledge = open_knowledge();
     const cJSON *item;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         cJSON *records = test_read_jsonl(test_path(SYNTHETIC, files[i]));
@@ -214,14 +165,12 @@ static cJSON *corpus(void) {
         }
         cJSON_Delete(records);
     }
-    cJSON_ArrayForEach(item, paths) {
-        document d = read_document(item->valuestring);
-        const char *id = text_of(d.head, "id");
+    for (size_t i = 0; i < cp_knowledge_n(knowledge); i++) {
+        const char *id = cp_knowledge_doc(knowledge, i)->id;
         CHECK(!cJSON_HasObjectItem(all, id));
         cJSON_AddNullToObject(all, id);
-        document_deinit(&d);
     }
-    cJSON_Delete(paths);
+    cp_knowledge_close(knowledge);
     return all;
 }
 
