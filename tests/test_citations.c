@@ -302,6 +302,32 @@ static void each_rule_holds(void **state) {
     }
 }
 
+/* The document's own bytes, whatever the model wrote for them. */
+static void spans_are_the_documents_own_bytes(void **state) {
+    static const struct {
+        const char *quote, *span;
+    } table[] = {
+        {"'BLUE' dose ... then wait", "\xe2\x80\x9c"
+                                      "blue\xe2\x80\x9d dose \xe2\x80\xa6 then wait"},
+        {"ame\xcc\x81lie was seen on 3 may", "Am\xc3\xa9lie was seen on 3 May"},
+        {"the office closed at 10:30", "the o\xef\xac\x83"
+                                       "ce closed at 10:30"},
+        {"Give  12.5 \xce\xbcg of the", "Give 12.5\xc2\xa0\xc2\xb5g of the"},
+        {"\"It can't be more than \xc2\xbd tablet.\"",
+         "It can\xe2\x80\x99t be more than \xc2\xbd tablet"},
+        {"her first - went well. give 12.5 \xc2\xb5g",
+         "her first \xe2\x80\x93 went well.\nGive 12.5\xc2\xa0\xc2\xb5g"},
+    };
+    cp_passage passage = all_of(&docs[n_docs - 1]);
+    (void)state;
+    for (size_t i = 0; i < CP_COUNT_OF(table); i++) {
+        cp_citation out = check_text(&passage, 1, 0, table[i].quote);
+        assert_int_equal(out.verdict, CP_CITATION_VERBATIM);
+        assert_int_equal(out.n, strlen(table[i].span));
+        assert_memory_equal(odd_text + out.begin, table[i].span, out.n);
+    }
+}
+
 static void the_first_place_in_the_passage_counts(void **state) {
     static const char text[] =
         "Take one tablet a day. Take one tablet a day. Take one tablet a day.";
@@ -939,6 +965,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(folding_agrees_with_nfkc),
     cmocka_unit_test(spans_lead_back_to_whole_characters),
     cmocka_unit_test_setup_teardown(each_rule_holds, set_up, tear_down),
+    cmocka_unit_test_setup_teardown(spans_are_the_documents_own_bytes, set_up, tear_down),
     cmocka_unit_test_setup_teardown(the_first_place_in_the_passage_counts, set_up, tear_down),
     cmocka_unit_test_setup_teardown(an_ellipsis_shortens_over_a_short_way_only, set_up, tear_down),
     cmocka_unit_test_setup_teardown(the_edge_of_a_passage_is_judged_by_what_lies_behind_it, set_up,

@@ -342,6 +342,7 @@ static void the_list_of_words_marks_names_and_no_complaints(void **state) {
         {"Glucophage, Tylenol and Toprol.", ""},
         {"Take Coumadin.", "medicine:Coumadin"},
         {"Take Lovenox or Nurofen.", "medicine:Lovenox | medicine:Nurofen"},
+        {"There is no such thing as a testicle allergy.", ""}, /* "nuts" is a name of both */
         {"It may be a brain attack.", "diagnosis:brain attack"},
         {"Your tummy hurts, you feel sick, you were knocked out and you fell. Your cholesterol and "
          "your coronary vessels are fine. Nuts and balls. Call the GP or the ER.",
