@@ -9,9 +9,9 @@
  *
  * A change is appended to imports.jsonl and synced before it counts; the record that it makes is
  * kept whole, as text, in `changed`, which goes before the files. Opening the store applies the
- * journal again. A last line without its line end was never acknowledged and is cut off. Any number
- * of threads: the files need no lock; `changed` has one that nobody holds while the disk works;
- * changes take turns. */
+ * journal again. A last line without its line end was never acknowledged: it is passed over, and
+ * cut off before the next change. Any number of threads: the files need no lock; `changed` has one
+ * that nobody holds while the disk works; changes take turns. */
 #include "server/patient_store.h"
 
 #include "base/file.h"
@@ -70,8 +70,9 @@ typedef struct jsonl_store {
     pthread_rwlock_t lock; /* of `changed` and its numbers */
     changed_row *changed;  /* [n_changed], sorted by mrn */
     size_t n_changed, changed_cap;
-    size_t n_new; /* of them in no file */
-    int journal;  /* -1 until the first change */
+    size_t n_new;            /* of them in no file */
+    int journal;             /* -1 until the first change */
+    off_t torn_at, torn_end; /* the unfinished line that the journal ended with; equal: none */
     char dir[CP_PATH_CAP], journal_path[CP_PATH_CAP];
 } jsonl_store;
 
@@ -356,12 +357,24 @@ static cp_status write_all(int fd, const char *bytes, size_t n) {
     return CP_OK;
 }
 
+/* Before the first change and not when the store is opened: who only reads could take a line that
+ * another process is writing for a torn one. */
+static cp_status cut_torn_line(jsonl_store *store, cp_error *err) {
+    if (store->torn_at == store->torn_end ||
+        lseek(store->journal, 0, SEEK_END) != store->torn_end) /* it was finished */
+        return CP_OK;
+    cp_log(CP_LOG_WARN, "the journal of imports ends within a line, which is cut off");
+    return ftruncate(store->journal, store->torn_at) == 0 ? CP_OK : journal_fault(store, err);
+}
+
 /* The file's name is on the disk, too. */
 static cp_status open_journal(jsonl_store *store, cp_error *err) {
     store->journal = open(store->journal_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     int dir = store->journal < 0 ? -1 : open(store->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool synced = dir >= 0 && fsync(dir) == 0;
     cp_status status = synced ? CP_OK : journal_fault(store, err);
+    if (status == CP_OK)
+        status = cut_torn_line(store, err);
     if (dir >= 0)
         close(dir);
     return status;
@@ -448,11 +461,8 @@ static cp_status replay_journal(jsonl_store *store, cp_error *err) {
         snprintf(source, sizeof source, "%s: line %u", store->journal_path, line);
         status = replay_line(store, source, (cp_str){at, (size_t)(newline - at)}, err);
     }
-    if (status == CP_OK && at < end) {
-        cp_log(CP_LOG_WARN, "the journal of imports ends within a line, which is cut off");
-        if (truncate(store->journal_path, (off_t)(text.n - (size_t)(end - at))) != 0)
-            status = journal_fault(store, err);
-    }
+    store->torn_at = (off_t)(text.n - (size_t)(end - at));
+    store->torn_end = (off_t)text.n;
     cp_strbuf_deinit(&text);
     return missing ? CP_OK : status;
 }

@@ -99,6 +99,7 @@ static void a_torn_last_line_is_cut_off(void **state) {
     for (size_t n = 0; n <= both; n++) {
         test_write_file(test_path(dir, "imports.jsonl"), whole.data, n);
         store = open_folder(dir);
+        assert_int_equal(journal_bytes(dir), n); /* somebody may be writing that line */
         const char *wanted = n == both ? "2" : n >= first ? "1" : "";
         assert_string_equal(member_of(store, "P1", "a"), wanted);
         assert_cp_ok(put(store, "P1", "\"b\":\"x\"", &err));
