@@ -267,6 +267,7 @@ static bool is_over(const cp_text_task *task) {
 bool cp_text_batch_piece(cp_text_batch *b, cp_text_task *task) {
     if (is_over(task))
         return false;
+    task->is_known = true;
     if (task->piece_tokens == 0)
         task->piece_tokens = CP_TEXT_PIECE_TOKENS;
     if (begin_texts(b, task))
@@ -277,6 +278,8 @@ bool cp_text_batch_piece(cp_text_batch *b, cp_text_task *task) {
 }
 
 void cp_text_batch_release(cp_text_batch *b, cp_text_task *task) {
+    if (!task->is_known)
+        return;
     for (size_t i = b->n_lanes; i-- > 0;)
         if (b->lanes[i].task == task)
             end_lane(b, i);

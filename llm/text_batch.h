@@ -57,6 +57,7 @@ typedef struct cp_text_task {
     void (*on_logits)(void *user, size_t i, const float *logits);
     void *user;
     /* Progress, the batch's. */
+    bool is_known;          /* to the batch: a piece was done */
     size_t n_begun, n_done; /* texts */
     size_t n_tokens;        /* of those that were begun */
     enum { CP_SHARED_NOT, CP_SHARED_BEGUN, CP_SHARED_THERE } shared;
@@ -70,7 +71,8 @@ typedef struct cp_text_task {
  * whosesoever they are. Afterwards task->status says how it ended; CP_ERR_LIMIT: a text has no
  * token, or more than the context. */
 bool cp_text_batch_piece(cp_text_batch *batch, cp_text_task *task) CP_MUST_CHECK;
-/* Ends a task, finished or not: its callbacks are not called any more. */
+/* Ends a task, finished or not: its callbacks are not called any more. In the batch's thread; any
+ * other may do it, without effect, for a task of which no piece was done. */
 void cp_text_batch_release(cp_text_batch *batch, cp_text_task *task);
 /* All pieces, in the caller's thread, with CP_TEXT_BULK_TOKENS. */
 cp_status cp_text_batch_run(cp_text_batch *batch, cp_text_task *task, cp_error *err) CP_MUST_CHECK;

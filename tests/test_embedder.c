@@ -5,6 +5,7 @@
 #include "server/text_models.h"
 
 #include <math.h>
+#include <pthread.h>
 
 #define WIDTH 128
 
@@ -192,6 +193,33 @@ static void lack_of_memory_is_told(void **state) {
     cp_embedder_close(embedder);
 }
 
+/* NULL, or what is not. */
+static void *embed_for_a_while(void *user) {
+    static const char *const texts[] = {"fever", "chest pain since noon", "cough"};
+    static float out[3 * WIDTH];
+    cp_error err;
+    for (int i = 0; i < 20; i++)
+        if (cp_embedder_run(user, texts, 3, out, &err) != CP_OK)
+            return user;
+    return NULL;
+}
+
+/* A request that is refused is released by its own thread while the engine's works. */
+static void tasks_that_never_began_end_in_any_thread(void **state) {
+    (void)state;
+    cp_embedder *embedder = open_quantized();
+    pthread_t thread;
+    void *fault;
+    assert_int_equal(pthread_create(&thread, NULL, embed_for_a_while, embedder), 0);
+    for (int i = 0; i < 1000; i++) {
+        cp_embedding_task task = {.n_inputs = 1};
+        cp_embedder_release(embedder, &task);
+    }
+    assert_int_equal(pthread_join(thread, &fault), 0);
+    assert_null(fault);
+    cp_embedder_close(embedder);
+}
+
 static void queries_carry_their_instruction(void **state) {
     (void)state;
     cp_strbuf text;
@@ -234,9 +262,13 @@ static void wrong_settings_are_told(void **state) {
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(vectors_are_the_references),      cmocka_unit_test(tasks_take_turns),
-    cmocka_unit_test(texts_together_are_as_alone),     cmocka_unit_test(lack_of_memory_is_told),
-    cmocka_unit_test(queries_carry_their_instruction), cmocka_unit_test(too_long_inputs_are_told),
+    cmocka_unit_test(vectors_are_the_references),
+    cmocka_unit_test(tasks_take_turns),
+    cmocka_unit_test(texts_together_are_as_alone),
+    cmocka_unit_test(lack_of_memory_is_told),
+    cmocka_unit_test(tasks_that_never_began_end_in_any_thread),
+    cmocka_unit_test(queries_carry_their_instruction),
+    cmocka_unit_test(too_long_inputs_are_told),
     cmocka_unit_test(wrong_settings_are_told),
 };
 CP_TEST_GROUP(embedder, tests)

@@ -139,11 +139,11 @@ trap '[ -z "$ways" ] || kill $ways || true; rm -rf "$work"' EXIT
 taskset -c "$last" qemu-aarch64 -L "$sysroot" build/arm64/carepath-tests the_same_bits_every_way >"$work/ways" 2>&1 &
 ways=$!
 for cpu in max cortex-a53; do
-    tests $cpu kernels mix_kernels quant_kernels
+    tests $cpu kernels mix_kernels quant_kernels products_are_exact_everywhere
 done
 # Of engine_golden what is arithmetic; its test of chunks takes minutes, and the one above has chunks too.
 tests max logits_match greedy_continuations_match every_stage_of_a_layer_matches perplexity_matches embeddings_match
-tests max sampler generation
+tests max sampler generation every_instruction_set_finds_the_same
 # Unquantized models promise the same bits only up to four tokens at a time, which go without OpenBLAS.
 long='[1,17,23,4,5,99,42,7,300,12,8,77,64,3,2,31,150,211,9,10,44,45,46,47,48,5,5,5,6,40,41,42,43]'
 for model in tied-gqa2 untied-gqa4-sharded; do
