@@ -6,6 +6,8 @@
 #include "server/admission.h"
 #include "server/trace_spans.h"
 
+#include <stdio.h>
+
 #define PING_INTERVAL_S   10
 #define V1_MAX_BODY_BYTES ((size_t)1 << 20)
 
@@ -74,6 +76,32 @@ static void handle_model(void *app, cp_http_request *request) {
     cp_openai_handle_model(((cp_api *)app)->openai, request);
 }
 
+/* "download" while the model is being fetched. */
+static void put_download(cp_json_writer *w, const cp_inference *inference) {
+    cp_model_pull_progress progress;
+    if (!cp_inference_is_fetching(inference, &progress))
+        return;
+    cp_json_key(w, "download");
+    cp_json_open_object(w);
+    cp_json_member_int(w, "done_bytes", (int64_t)progress.done_bytes);
+    cp_json_member_int(w, "total_bytes", (int64_t)progress.total_bytes);
+    cp_json_close_object(w);
+}
+
+/* Not ready: being loaded, or fetched, and then how far that is. */
+static void fail_loading(const cp_api *api, cp_http_request *request) {
+    cp_model_pull_progress progress;
+    cp_api_error error = cp_api_loading;
+    char message[128];
+    if (cp_inference_is_fetching(api->inference, &progress)) {
+        snprintf(message, sizeof message, "the model is being fetched: %llu of %llu MB are here",
+                 (unsigned long long)progress.done_bytes / 1000000,
+                 (unsigned long long)progress.total_bytes / 1000000);
+        error.message = message;
+    }
+    cp_http_fail(request, &error);
+}
+
 /* The process is alive: 200, unless the model's thread has stopped moving. */
 static void handle_health(void *app, cp_http_request *request) {
     const cp_api *api = app;
@@ -85,6 +113,7 @@ static void handle_health(void *app, cp_http_request *request) {
     cp_json_member_text(&w, "version", CP_VERSION);
     cp_json_member_text(&w, "llm_mode", cp_inference_llm_mode(api->inference));
     cp_json_member_text(&w, "model", cp_inference_model(api->inference));
+    put_download(&w, api->inference);
     cp_json_close_object(&w);
     cp_strbuf_putc(&request->reply.body, '\n');
     request->reply.status = cp_inference_is_stuck(api->inference) ? 503 : 200;
@@ -95,7 +124,7 @@ static void handle_ready(void *app, cp_http_request *request) {
     if (atomic_load(&api->draining)) {
         cp_http_fail(request, &cp_api_draining);
     } else if (cp_inference_get_state(api->inference) != CP_INFERENCE_READY) {
-        cp_http_fail(request, &cp_api_loading);
+        fail_loading(api, request);
     } else {
         bool reviewed = cp_triage_rules_reviewed_by(api->triage) != NULL;
         cp_strbuf_printf(&request->reply.body, "{\"status\":\"ready\",\"rules_reviewed\":%s}\n",

@@ -34,11 +34,12 @@ struct cp_audit {
     pthread_t thread;
     bool started;
 
-    pthread_mutex_t lock; /* over the next seven */
+    pthread_mutex_t lock; /* over the next eight */
     pthread_cond_t changed, settled;
     waiting *first, **last;
     size_t n_unfinished; /* submitted, and done has not returned */
     bool stopping;
+    bool has_new_model; /* model_dir is to be hashed */
     cp_audit_place acknowledged;
 
     /* The audit thread's, once it runs. */
@@ -197,12 +198,15 @@ static waiting *commit_group(cp_audit *audit, waiting *list) {
     return rest;
 }
 
-/* Everything that waits, in order; NULL when the log is being closed and nothing waits. */
-static waiting *take(cp_audit *audit) {
+/* Everything that waits, in order; NULL when the log is being closed and nothing waits, or there is
+ * a model to be hashed. */
+static waiting *take(cp_audit *audit, bool *new_model) {
     pthread_mutex_lock(&audit->lock);
-    while (!audit->first && !audit->stopping)
+    while (!audit->first && !audit->stopping && !audit->has_new_model)
         pthread_cond_wait(&audit->changed, &audit->lock);
     waiting *list = audit->first;
+    *new_model = audit->has_new_model;
+    audit->has_new_model = false;
     audit->first = NULL;
     audit->last = &audit->first;
     pthread_mutex_unlock(&audit->lock);
@@ -234,10 +238,11 @@ static void hash_model(cp_audit *audit) {
 static void *audit_main(void *arg) {
     cp_audit *audit = arg;
     waiting *list;
-    if (audit->model_dir[0])
-        hash_model(audit);
+    bool new_model;
     tell_head(audit);
-    while ((list = take(audit))) {
+    while ((list = take(audit, &new_model)) || new_model) {
+        if (new_model)
+            hash_model(audit);
         while (list)
             list = commit_group(audit, list);
         if (cp_clock_ms_since(audit->anchored_ns) > ANCHOR_MS)
@@ -384,6 +389,7 @@ static cp_status prepare(cp_audit *audit, const cp_audit_options *options, cp_er
     pthread_mutex_init(&audit->lock, NULL);
     pthread_cond_init(&audit->changed, NULL);
     pthread_cond_init(&audit->settled, NULL);
+    audit->has_new_model = options->model_dir && *options->model_dir;
     int n = snprintf(audit->path, sizeof audit->path, "%s", options->path);
     int m = snprintf(audit->model_dir, sizeof audit->model_dir, "%s",
                      options->model_dir ? options->model_dir : "");
@@ -413,6 +419,14 @@ cp_status cp_audit_open(const cp_audit_options *options, cp_audit **out, cp_erro
     else
         cp_audit_close(audit);
     return status;
+}
+
+void cp_audit_set_model(cp_audit *audit, const char *model_dir) {
+    pthread_mutex_lock(&audit->lock);
+    snprintf(audit->model_dir, sizeof audit->model_dir, "%s", model_dir);
+    audit->has_new_model = true;
+    pthread_cond_signal(&audit->changed);
+    pthread_mutex_unlock(&audit->lock);
 }
 
 void cp_audit_close(cp_audit *audit) {

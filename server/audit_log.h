@@ -35,6 +35,9 @@ typedef struct cp_audit_options {
 
 cp_status cp_audit_open(const cp_audit_options *options, cp_audit **out,
                         cp_error *err) CP_MUST_CHECK;
+/* The model's folder where it was not known when the log was opened (it was being fetched): records
+ * that are submitted from now on name it. Once; any thread. */
+void cp_audit_set_model(cp_audit *audit, const char *model_dir);
 /* After the last done. NULL is allowed. */
 void cp_audit_close(cp_audit *audit);
 

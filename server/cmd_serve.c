@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "server/api.h"
 #include "server/audit_reader.h"
-#include "server/model_path.h"
 #include "server/phi_guard.h"
 #include "server/secret.h"
 #include "server/start_rules.h"
@@ -118,20 +117,22 @@ static void observe_result(void *user, const cp_llm_result *result) {
     cp_metrics_generation(user, result);
 }
 
+static void name_model(void *user, const char *dir) {
+    cp_audit_set_model(user, dir);
+}
+
 /* Every answer is recorded from the first one on. */
 static cp_status open_audit(serving *s, cp_error *err) {
-    char dir[CP_PATH_CAP];
     const cp_settings *settings = &s->settings;
     if (!cp_audit_is_on(settings))
         return CP_OK;
-    bool is_mock = cp_inference_is_mock(s->inference);
-    cp_status status = CP_OK;
-    if (!is_mock)
-        status = cp_model_path_find("LLM_MODE", settings->llm_mode, settings->model_cache_dir, "",
-                                    dir, err);
-    const cp_audit_options options = {
-        .path = settings->audit_file, .secret = s->secret.text, .model_dir = is_mock ? NULL : dir};
-    return status == CP_OK ? cp_audit_open(&options, &s->audit, err) : status;
+    const cp_audit_options options = {.path = settings->audit_file,
+                                      .secret = s->secret.text,
+                                      .model_dir = cp_inference_dir(s->inference)};
+    cp_status status = cp_audit_open(&options, &s->audit, err);
+    if (status == CP_OK)
+        cp_inference_when_fetched(s->inference, name_model, s->audit);
+    return status;
 }
 
 static cp_status open_tracer(serving *s, cp_error *err) {
@@ -230,7 +231,8 @@ static void greet(const serving *s) {
     if (cp_inference_is_mock(s->inference))
         printf("LLM_MODE=mock: answers come from a template, no model\n");
     else
-        printf("loading %s\n", cp_inference_model(s->inference));
+        printf("%s %s\n", cp_inference_is_here(s->inference) ? "loading" : "fetching",
+               cp_inference_model(s->inference));
     printf("try: curl -s %s://%s/triage %s-H 'Content-Type: application/json' -d "
            "'{\"patient_mrn\":\"MRN-001\",\"query\":\"I have had a sore throat for two days\"}'\n",
            scheme, address, s->access ? "-H 'Authorization: Bearer cpk_...' " : "");

@@ -38,6 +38,9 @@ struct cp_inference {
     char llm_mode[128], model[128]; /* never a path */
     bool is_mock;
     char *dir;
+    cp_model_pull *pull; /* NULL: the model is at `dir` */
+    void (*tell_fetched)(void *user, const char *dir);
+    void *fetched_user;
     const cp_schema *mock_schema;
     const char *mock_answer;
     cp_inference_observer *observe;
@@ -179,6 +182,22 @@ static size_t pool_tokens(const cp_inference *f) {
     return wanted < most ? wanted : most;
 }
 
+/* Fetches the model where it is not here yet. */
+static cp_status fetch(cp_inference *f, cp_error *err) {
+    char dir[CP_PATH_CAP];
+    if (!f->pull)
+        return CP_OK;
+    cp_status status = cp_model_pull_run(f->pull, dir, err);
+    if (status != CP_OK)
+        return status;
+    f->dir = cp_copy_bytes(dir, strlen(dir));
+    if (!f->dir)
+        return cp_error_no_memory(err, "the model");
+    if (f->tell_fetched)
+        f->tell_fetched(f->fetched_user, f->dir);
+    return CP_OK;
+}
+
 static cp_status load(cp_inference *f, cp_error *err) {
     const cp_settings *s = f->settings;
     const cp_llm_options options = {.n_threads = (size_t)s->threads,
@@ -186,7 +205,9 @@ static cp_status load(cp_inference *f, cp_error *err) {
                                     .kv = (cp_kv)s->kv_cache};
     if (f->is_mock)
         return CP_OK;
-    cp_status status = cp_llm_open(f->dir, &options, &f->llm, err);
+    cp_status status = fetch(f, err);
+    if (status == CP_OK)
+        status = cp_llm_open(f->dir, &options, &f->llm, err);
     if (status == CP_OK)
         status = cp_llm_prepare_structured(f->llm, err);
     if (status != CP_OK)
@@ -370,27 +391,42 @@ int cp_inference_retry_after_s(const cp_inference *f) {
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void name_parts(cp_inference *f, const char *mode) {
-    cp_str word = cp_path_last(mode), folder = cp_path_last(f->dir ? f->dir : "mock");
+    cp_str word = cp_path_last(mode), name = cp_model_path_name(mode);
     snprintf(f->llm_mode, sizeof f->llm_mode, "%.*s", (int)word.n, word.data);
-    snprintf(f->model, sizeof f->model, "%.*s", (int)folder.n, folder.data);
+    snprintf(f->model, sizeof f->model, "%.*s", (int)name.n, name.data);
+}
+
+/* Where the model is, or that it is to be fetched. */
+static cp_status find_model(cp_inference *f, const cp_settings *settings, cp_error *err) {
+    char dir[CP_PATH_CAP];
+    const char *repo = cp_model_path_repo(settings->llm_mode);
+    cp_status status = cp_model_path_find("LLM_MODE", settings->llm_mode, settings->model_cache_dir,
+                                          ", or LLM_MODE=mock", dir, err);
+    if (status == CP_OK) {
+        f->dir = cp_copy_bytes(dir, strlen(dir));
+        return f->dir ? CP_OK : cp_error_no_memory(err, "the model");
+    }
+    if (status != CP_ERR_NOT_FOUND || !repo)
+        return status;
+    cp_error why;
+    cp_status fetched = cp_model_pull_create(repo, &f->pull, &why);
+    if (fetched == CP_ERR_NOT_FOUND)
+        return status; /* offline: the sentence about the folder says what to do */
+    if (fetched != CP_OK && err)
+        *err = why;
+    return fetched;
 }
 
 cp_status cp_inference_create(const cp_settings *settings, cp_inference **out, cp_error *err) {
-    char dir[CP_PATH_CAP] = "";
     *out = NULL;
     bool is_mock = strcmp(settings->llm_mode, "mock") == 0;
-    cp_status status =
-        is_mock ? CP_OK
-                : cp_model_path_find("LLM_MODE", settings->llm_mode, settings->model_cache_dir,
-                                     ", or LLM_MODE=mock", dir, err);
-    if (status != CP_OK)
-        return status;
     cp_inference *f = calloc(1, sizeof *f);
-    if (f && !is_mock)
-        f->dir = cp_copy_bytes(dir, strlen(dir));
-    if (!f || (!is_mock && !f->dir)) {
-        free(f);
+    if (!f)
         return cp_error_no_memory(err, "the model");
+    cp_status status = is_mock ? CP_OK : find_model(f, settings, err);
+    if (status != CP_OK) {
+        free(f);
+        return status;
     }
     f->settings = settings;
     f->is_mock = is_mock;
@@ -407,6 +443,8 @@ cp_status cp_inference_create(const cp_settings *settings, cp_inference **out, c
 }
 
 static void stop(cp_inference *f) {
+    if (f->pull)
+        cp_model_pull_stop(f->pull);
     pthread_mutex_lock(&f->lock);
     f->stopping = true;
     pthread_cond_broadcast(&f->for_desk);
@@ -439,6 +477,7 @@ void cp_inference_free(cp_inference *f) {
     pthread_cond_destroy(&f->for_desk);
     pthread_cond_destroy(&f->for_engine);
     pthread_mutex_destroy(&f->lock);
+    cp_model_pull_free(f->pull);
     free(f->dir);
     free(f);
 }
@@ -469,6 +508,24 @@ const char *cp_inference_model(const cp_inference *f) {
 
 bool cp_inference_is_mock(const cp_inference *f) {
     return f->is_mock;
+}
+
+const char *cp_inference_dir(const cp_inference *f) {
+    return f->dir;
+}
+
+void cp_inference_when_fetched(cp_inference *f, void (*tell)(void *user, const char *dir),
+                               void *user) {
+    f->tell_fetched = tell;
+    f->fetched_user = user;
+}
+
+bool cp_inference_is_here(const cp_inference *f) {
+    return !f->pull;
+}
+
+bool cp_inference_is_fetching(const cp_inference *f, cp_model_pull_progress *progress) {
+    return f->pull && cp_model_pull_is_running(f->pull, progress);
 }
 
 const cp_llm *cp_inference_llm(const cp_inference *f) {

@@ -12,18 +12,20 @@
 
 #include "llm/llm.h"
 #include "llm/scheduler.h"
+#include "server/model_pull.h"
 #include "server/settings.h"
 
 typedef struct cp_inference cp_inference;
 
 typedef enum cp_inference_state {
-    CP_INFERENCE_LOADING,
+    CP_INFERENCE_LOADING, /* or being fetched from the hub */
     CP_INFERENCE_READY,
     CP_INFERENCE_FAILED, /* the model could not be loaded; it was logged */
 } cp_inference_state;
 
-/* Finds the model (not yet loaded). A model that is not there: a sentence that says where it looked
- * and what to do. */
+/* Finds the model (not yet loaded). One that is not there is fetched after the start if the
+ * catalogue knows its name (server/model_pull.h); else a sentence says where it was looked for and
+ * what to do. */
 cp_status cp_inference_create(const cp_settings *settings, cp_inference **out,
                               cp_error *err) CP_MUST_CHECK;
 /* Starts the threads; the engine's first loads the model. */
@@ -35,6 +37,16 @@ cp_inference_state cp_inference_get_state(const cp_inference *inference);
 const char *cp_inference_llm_mode(const cp_inference *inference); /* "mock", or the model's name */
 const char *cp_inference_model(const cp_inference *inference);    /* the folder's last component */
 bool cp_inference_is_mock(const cp_inference *inference);
+/* The model's folder; NULL for the mock, and while it is not known yet. Before start. */
+const char *cp_inference_dir(const cp_inference *inference);
+/* Called with the folder of a model that was fetched, before it is loaded, from the engine's
+ * thread. Set before start. */
+void cp_inference_when_fetched(cp_inference *inference, void (*tell)(void *user, const char *dir),
+                               void *user);
+/* Whether the model was here when it was looked for. */
+bool cp_inference_is_here(const cp_inference *inference);
+/* The model is being fetched from the hub. */
+bool cp_inference_is_fetching(const cp_inference *inference, cp_model_pull_progress *progress);
 /* The model, once READY; NULL for the mock. Its tokenizer and configuration may be read by any
  * thread, nothing else of it. */
 const cp_llm *cp_inference_llm(const cp_inference *inference);

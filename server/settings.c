@@ -40,8 +40,8 @@
 /* The words of APP_ENV, LOG_LEVEL, LOG_FORMAT and KV_CACHE stand in the order of their enums. */
 static const cp_setting table[] = {
     TEXT("LLM_MODE", "llm-mode", llm_mode, "mock",
-         "mock, a model's name (a folder in MODEL_CACHE_DIR; qwen is Qwen3-4B-Thinking-2507), or a "
-         "path to a model folder"),
+         "mock, a model's name (a folder in MODEL_CACHE_DIR, or a known model of the hub; qwen is "
+         "Qwen3-4B-Thinking-2507), or a path to a model folder"),
     TEXT("MODEL_CACHE_DIR", "model-cache-dir", model_cache_dir, "models",
          "Folder that holds the model folders"),
     TEXT("EMBEDDING_MODEL", "embedding-model", embedding_model, "",

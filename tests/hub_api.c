@@ -45,6 +45,10 @@ static bool field_of(const char *head, const char *name, char *out, size_t cap) 
     return false;
 }
 
+static const char *repo(void) {
+    return test_hub.repo ? test_hub.repo : TEST_HUB_REPO;
+}
+
 static const hub_file *find_file(const char *name) {
     for (size_t i = 0; i < n_files; i++)
         if (strcmp(files[i].name, name) == 0)
@@ -244,7 +248,7 @@ static bool serve_file(const load_exchange *x, const char *path, const hub_file 
         return redirect(x, 302, fields, to);
     }
     if (!resolved) {
-        snprintf(to, sizeof to, "/api/resolve-cache/models/" TEST_HUB_REPO "/x/%s", file->name);
+        snprintf(to, sizeof to, "/api/resolve-cache/models/%s/x/%s", repo(), file->name);
         return redirect(x, 307, fields, to);
     }
     if (!is_head)
@@ -276,7 +280,7 @@ static bool on_hub(const load_exchange *x) {
     pthread_mutex_unlock(&lock);
     if (refuses(x, &stays))
         return stays;
-    if (!strstr(path, TEST_HUB_REPO))
+    if (!strstr(path, repo()))
         return refuse(x, 404, "RepoNotFound");
     if (!known_revision(path))
         return refuse(x, 404, "RevisionNotFound");

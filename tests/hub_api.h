@@ -18,6 +18,7 @@
 
 /* What the hub does, set between requests or before the first. */
 typedef struct test_hub_orders {
+    const char *repo;        /* NULL: TEST_HUB_REPO */
     const char *token;       /* wanted, NULL: none; else 401 */
     bool gated;              /* 403 with the token, 401 without: X-Error-Code GatedRepo */
     int n_refusals, refusal; /* so many requests get this status first */

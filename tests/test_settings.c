@@ -129,7 +129,7 @@ static void the_program_prints_the_table(void **state) {
 
 static void run_serve(const char *variable, int exit_code, const char *sentence) {
     const char *const args[] = {NULL, "serve", NULL};
-    const char *const env[] = {"PORT=0", variable, NULL};
+    const char *const env[] = {"PORT=0", "HF_HUB_OFFLINE=1", variable, NULL};
     test_run run = test_run_program(args, env, NULL);
     assert_int_equal(run.exit_code, exit_code);
     if (!strstr(cp_strbuf_text(&run.err), sentence))
@@ -143,6 +143,8 @@ static void a_server_that_cannot_start_says_why_in_one_line(void **state) {
     run_serve("LOG_LEVEL=loud", 2, "LOG_LEVEL");
     run_serve("LLM_MODE=no-such-model", 1, "no model folder at models/no-such-model");
     run_serve("LLM_MODE=qwen", 1, "models/Qwen3-4B-Thinking-2507");
+    run_serve("LLM_MODE=qwen", 1, "\"carepath pull Qwen/Qwen3-4B-Thinking-2507\"");
+    run_serve("LLM_MODE=Qwen3-0.6B-int4", 1, "\"carepath pull Qwen/Qwen3-0.6B --quant int4\"");
     run_serve("LLM_MODE=./no/folder", 1, "no such folder");
     run_serve("DATA_DIR=no-data", 1, "no-data/synthetic");
     run_serve("HOST=999.1.1.1", 2, "HOST is \"999.1.1.1\"");

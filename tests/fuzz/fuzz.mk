@@ -7,6 +7,7 @@ FUZZED := $(filter-out %/cmd_tokenize.c base/http_%.c base/certificate.c base/ht
           $(wildcard base/*.c tokenizer/*.c engine/*.c)) \
           $(patsubst %,engine/kernels/%.c,dispatch mix_dispatch scalar scalar_quant mix_scalar) \
           $(wildcard llm/json_*.c convert/gguf*.c) convert/source.c convert/checkpoint_source.c \
+          base/http_transfer.c hub/catalogue.c hub/hub_fields.c hub/hub_index.c hub/hub_names.c \
           $(wildcard server/safety*.c server/fhir_*.c) \
           $(patsubst %,retrieval/%.c,citations claim_mentions claim_words claims fold knowledge entry name_table quote_find \
           sentences terms) \
