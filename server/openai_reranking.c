@@ -99,7 +99,7 @@ static void write_result(const cp_openai_reranking *request, const ranked *resul
 
 void cp_openai_reranking_append(const cp_openai_reranking *request, const char *model,
                                 const float *scores, size_t n_tokens, cp_strbuf *out) {
-    ranked order[CP_OPENAI_MAX_DOCUMENTS];
+    ranked order[CP_OPENAI_MAX_DOCUMENTS] = {{0}};
     cp_json_writer w;
     for (size_t i = 0; i < request->n_docs; i++)
         order[i] = (ranked){i, scores[i]};
