@@ -58,7 +58,7 @@ WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,
 # Sanitizers instrument every access of the unrolled kernels: with more than this that takes minutes to
 # compile.
 $(BUILD)/engine/kernels/%.o: CFLAGS += $(if $(SAN),-O1 -g1 -fno-var-tracking,-O3)
-$(BUILD)/convert/quantize.o: CFLAGS += -O3
+$(BUILD)/convert/quantize.o $(BUILD)/retrieval/index_search.o $(BUILD)/retrieval/postings.o: CFLAGS += -O3
 # Only these objects may use more than the baseline instruction set.
 $(BUILD)/engine/kernels/avx2.o $(BUILD)/engine/kernels/avx2_quant.o: ISA_FLAGS := -mavx2 -mfma -mf16c
 $(BUILD)/engine/kernels/avx512.o $(BUILD)/engine/kernels/avx512_quant.o: ISA_FLAGS := -mavx512f \

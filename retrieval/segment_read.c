@@ -472,5 +472,5 @@ cp_status cp_segment_verify(const cp_segment *s, cp_error *err) {
     for (size_t g = 0; g < n_groups(&s->head) && status == CP_OK; g++)
         if (!group_is_right(s, g))
             status = damaged(s, "its vectors' checksum is wrong", err);
-    return status != CP_OK ? status : cp_segment_check_whole(s, err);
+    return s->file.data ? cp_file_check_whole(&s->file, s->name, status, err) : status;
 }
