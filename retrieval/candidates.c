@@ -14,7 +14,8 @@
 #define KNOWN_WEIGHT   0.3f /* more for each of the patient's names that a document is about */
 #define MOST_KNOWN     3    /* of them */
 #define SECOND_PART    0.5f /* of the score of a document's further chunks */
-#define FIRST_PLACES   5    /* that record and knowledge base share, where both have something */
+#define NO_DOC         SIZE_MAX
+#define FIRST_PLACES   5 /* that record and knowledge base share, where both have something */
 #define MOST_OWN       4
 #define MOST_NOBODYS   3
 
@@ -113,12 +114,8 @@ void cp_candidates_deinit(cp_candidates *c) {
 
 /* ---- taking -------------------------------------------------------------------------------- */
 
-bool cp_candidates_add(cp_candidates *c, const cp_source_doc *doc, uint32_t begin, uint32_t n,
-                       float lexical, unsigned vector_rank) {
-    const bool own = doc >= c->query->docs && doc < c->query->docs + c->query->n_docs;
-    const size_t number =
-        own ? (size_t)(doc - c->query->docs)
-            : c->query->n_docs + (size_t)(doc - cp_knowledge_doc(c->knowledge, 0));
+bool cp_candidates_add(cp_candidates *c, size_t number, uint32_t begin, uint32_t n, float lexical,
+                       unsigned vector_rank) {
     for (size_t i = 0; i < c->n && vector_rank > 0; i++) {
         cp_candidate *item = &c->items[i];
         if (item->doc == number && item->begin == begin && item->n == n) {
@@ -133,13 +130,20 @@ bool cp_candidates_add(cp_candidates *c, const cp_source_doc *doc, uint32_t begi
     return true;
 }
 
-/* The document that a hit names, if it is this question's to see; *stale where there is none of
- * that name. */
-static const cp_source_doc *find_doc(const cp_candidates *c, const cp_claimed_hit *hit) {
-    if (!*hit->mrn)
-        return cp_knowledge_find(c->knowledge, hit->id);
-    const uint32_t slot = *slot_of(c, hit->id);
-    return slot > 0 ? &c->query->docs[slot - 1] : NULL;
+/* The number of the document that a hit names; NO_DOC where there is none of that name. */
+static size_t find_doc(const cp_candidates *c, const cp_claimed_hit *hit) {
+    if (*hit->mrn) {
+        const uint32_t slot = *slot_of(c, hit->id);
+        return slot > 0 ? slot - 1 : NO_DOC;
+    }
+    const cp_source_doc *doc = cp_knowledge_find(c->knowledge, hit->id);
+    return doc ? c->query->n_docs + (size_t)(doc - cp_knowledge_doc(c->knowledge, 0)) : NO_DOC;
+}
+
+static bool is_current(const cp_source_doc *doc, const cp_claimed_hit *hit) {
+    return doc->kind == hit->kind &&
+           memcmp(doc->hash.bytes, hit->hash->bytes, sizeof doc->hash.bytes) == 0 &&
+           hit->begin <= doc->text.n && hit->n <= doc->text.n - hit->begin;
 }
 
 bool cp_candidates_add_hit(cp_candidates *c, const cp_claimed_hit *hit, float lexical,
@@ -148,18 +152,16 @@ bool cp_candidates_add_hit(cp_candidates *c, const cp_claimed_hit *hit, float le
         c->n_foreign++;
         return true;
     }
-    const cp_source_doc *doc = find_doc(c, hit);
-    if (!doc || doc->kind != hit->kind ||
-        memcmp(doc->hash.bytes, hit->hash->bytes, sizeof doc->hash.bytes) != 0 ||
-        hit->begin > doc->text.n || hit->n > doc->text.n - hit->begin) {
+    const size_t number = find_doc(c, hit);
+    if (number == NO_DOC || !is_current(doc_at(c, number), hit)) {
         c->n_stale++;
         return true;
     }
-    if (strcmp(doc->mrn, hit->mrn) != 0) { /* the caller's list has somebody else's */
+    if (strcmp(doc_at(c, number)->mrn, hit->mrn) != 0) { /* the caller's list has another's */
         c->n_foreign++;
         return true;
     }
-    return cp_candidates_add(c, doc, hit->begin, hit->n, lexical, vector_rank);
+    return cp_candidates_add(c, number, hit->begin, hit->n, lexical, vector_rank);
 }
 
 /* ---- weighing ------------------------------------------------------------------------------ */

@@ -56,8 +56,8 @@ void cp_candidates_deinit(cp_candidates *c);
  * not belong here is counted and dropped. */
 bool cp_candidates_add_hit(cp_candidates *c, const cp_claimed_hit *hit, float lexical,
                            unsigned vector_rank) CP_MUST_CHECK;
-bool cp_candidates_add(cp_candidates *c, const cp_source_doc *doc, uint32_t begin, uint32_t n,
-                       float lexical, unsigned vector_rank) CP_MUST_CHECK;
+bool cp_candidates_add(cp_candidates *c, size_t doc, uint32_t begin, uint32_t n, float lexical,
+                       unsigned vector_rank) CP_MUST_CHECK;
 
 /* Puts them in order, best first. `patient`: what the record names; about[i]: what document i of
  * the knowledge base is about. */

@@ -147,7 +147,8 @@ static cp_status take_indexed(search *s) {
     return status;
 }
 
-static cp_status take_chunked(search *s, const cp_source_doc *doc, const cp_chunked *chunked) {
+/* `doc`: its number among the candidates. */
+static cp_status take_chunked(search *s, size_t doc, const cp_chunked *chunked) {
     for (size_t i = 0; i < chunked->n; i++) {
         const cp_chunk *chunk = &chunked->chunks[i];
         const float score = cp_score_chunk(&s->values, chunk);
@@ -171,7 +172,7 @@ static cp_status take_unindexed(search *s) {
     for (size_t i = 0; i < cp_knowledge_n(s->r->knowledge) && status == CP_OK; i++) {
         const cp_source_doc *doc = cp_knowledge_doc(s->r->knowledge, i);
         if (is_wanted(s, doc))
-            status = take_chunked(s, doc, &s->r->chunked[i]);
+            status = take_chunked(s, q->n_docs + i, &s->r->chunked[i]);
     }
     for (size_t i = 0; i < q->n_docs && q->mrn && status == CP_OK; i++) {
         cp_chunked chunked;
@@ -180,7 +181,7 @@ static cp_status take_unindexed(search *s) {
         s->out->n_unindexed++;
         status = cp_chunk_document(&q->docs[i], cp_index_salt(s->r->index), &chunked, s->err);
         if (status == CP_OK)
-            status = take_chunked(s, &q->docs[i], &chunked);
+            status = take_chunked(s, i, &chunked);
         cp_chunked_deinit(&chunked);
     }
     return status;

@@ -9,8 +9,9 @@ FUZZED := $(filter-out %/cmd_tokenize.c base/http_%.c base/certificate.c base/ht
           $(wildcard llm/json_*.c convert/gguf*.c) convert/source.c convert/checkpoint_source.c \
           base/http_transfer.c hub/catalogue.c hub/hub_fields.c hub/hub_index.c hub/hub_names.c \
           $(wildcard server/safety*.c server/fhir_*.c) \
-          $(patsubst %,retrieval/%.c,citations claim_mentions claim_words claims fold knowledge entry name_table quote_find \
-          sentences terms) \
+          $(patsubst %,retrieval/%.c,candidates chunks citations claim_mentions claim_words claims entry everyday_names fold \
+          knowledge known_words name_table postings query_terms quote_find retriever sentences term_values terms) \
+          $(wildcard retrieval/index*.c retrieval/segment*.c) \
           $(patsubst %,server/%.c,access_keys audit_head audit_keys audit_line audit_question audit_scan body_reader \
           http_cors http_guard http_ids http_proxy http_reply http_routes openai_embeddings openai_messages openai_request openai_reranking \
           openai_warnings reply_parts patient_record patient_summary phi_names phi_patterns phi_scrub store_jsonl triage_answer \
