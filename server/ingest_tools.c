@@ -43,9 +43,17 @@ static cp_status open_index(const cp_settings *settings, bool write, cp_ingest_t
     return status;
 }
 
+/* A DATA_DIR of an operator's own may lack it. */
+static cp_status open_knowledge(const cp_settings *settings, cp_knowledge **out, cp_error *err) {
+    char dir[CP_PATH_CAP];
+    cp_status status = cp_path_join(settings->data_dir, "knowledge", dir, sizeof dir, err);
+    if (status == CP_OK)
+        status = cp_knowledge_open(dir, out, err);
+    return status == CP_ERR_NOT_FOUND ? cp_knowledge_make_empty(out, err) : status;
+}
+
 cp_status cp_ingest_tools_open(const cp_settings *settings, bool write, cp_ingest_tools *out,
                                cp_error *err) {
-    char dir[CP_PATH_CAP];
     *out = (cp_ingest_tools){.index = NULL};
     cp_status status = CP_OK;
     if (needs_model(settings, write))
@@ -59,9 +67,7 @@ cp_status cp_ingest_tools_open(const cp_settings *settings, bool write, cp_inges
     if (status == CP_OK)
         status = cp_patient_store_open(settings, &out->store, err);
     if (status == CP_OK)
-        status = cp_path_join(settings->data_dir, "knowledge", dir, sizeof dir, err);
-    if (status == CP_OK)
-        status = cp_knowledge_open(dir, &out->knowledge, err);
+        status = open_knowledge(settings, &out->knowledge, err);
     return status;
 }
 

@@ -99,7 +99,7 @@ static const cp_setting table[] = {
            "Most passages that are quoted to the model"),
     CHOICE("VECTOR_MODE", "vector-mode", vector_mode, "local", "local|pinecone|off",
            "Where vectors are, when there is an EMBEDDING_MODEL: in the index, at Pinecone; off: "
-           "words alone"),
+           "nothing is looked for"),
     TEXT("INDEX_DIR", "index-dir", index_dir, "",
          "Folder of the index that carepath ingest fills; without: in memory, made at the start"),
     TEXT("PINECONE_HOST", "pinecone-host", pinecone_host, "",
