@@ -75,7 +75,7 @@ $(BUILD)/bench/rates_avx512.o: ISA_FLAGS := -mavx512f -mavx512vnni
 
 help: ## list the targets
 	@echo "CarePath $(VERSION)"; \
-	grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 18; \
+	grep -hE '^[a-z0-9-]+:.*## ' $(filter-out %.d,$(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 26; \
 	echo "Variables: MODEL=folder (run, convert, bench-load), SAN=address,undefined or SAN=thread (build, test), V=1"
 
 deps: ## install what is missing (apt; sudo only when not root)
@@ -133,6 +133,9 @@ loc: ## lines of code by folder
 
 clean: ## remove build/
 	rm -rf build
+
+# The image is built without it.
+-include deploy/Makefile.inc
 
 $(BUILD)/carepath: $(LIB_O) $(BUILD)/cli/main.o
 	@echo "  LD  $@"

@@ -12,7 +12,8 @@ cache=$PWD/build/cache
 work=$(mktemp -d)
 store="--root $cache/containers --runroot $work/run --storage-driver vfs"
 limit=$((40 * 1000 * 1000))
-epoch=$(git log -1 --format=%ct)
+commit=$(git rev-parse HEAD)
+epoch=$(git log -1 --format=%ct "$commit")
 server=
 mounted=
 
@@ -52,7 +53,7 @@ fi
 
 # build NAME: no layer is taken over from a build before.
 build() {
-    git archive HEAD | (mkdir -p "$work/$1" && tar -x -C "$work/$1")
+    git archive "$commit" | (mkdir -p "$work/$1" && tar -x -C "$work/$1")
     b bud --signature-policy "$work/policy.json" --isolation chroot --format docker --no-cache --timestamp $epoch \
         --network host --build-arg "BASE=localhost/$tag" --build-arg SOURCE_DATE_EPOCH=$epoch \
         -t "localhost/carepath-$1" "$work/$1" >"$work/$1.log" 2>&1 || { tail -20 "$work/$1.log" >&2; fail "the build failed"; }

@@ -2,6 +2,7 @@
 //
 //	deploycheck compose FILE...        the Compose specification, with this environment
 //	deploycheck terraform FOLDER...    HCL that parses, is formatted, and whose references resolve
+//	deploycheck monitors FILE...       objects of the Prometheus operator
 package main
 
 import (
@@ -10,9 +11,9 @@ import (
 )
 
 func main() {
-	commands := map[string]func([]string) error{"compose": checkCompose, "terraform": checkTerraform}
+	commands := map[string]func([]string) error{"compose": checkCompose, "terraform": checkTerraform, "monitors": checkMonitors}
 	if len(os.Args) < 3 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: deploycheck compose|terraform PATH...")
+		fmt.Fprintln(os.Stderr, "usage: deploycheck compose|terraform|monitors PATH...")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

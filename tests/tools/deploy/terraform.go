@@ -87,8 +87,8 @@ func (m *module) declare(b *hclsyntax.Block) {
 		}
 	case "resource":
 		m.declared[b.Labels[0]+"."+b.Labels[1]] = true
-	case "data":
-		m.declared["data."+b.Labels[0]+"."+b.Labels[1]] = true
+	case "data", "ephemeral":
+		m.declared[b.Type+"."+b.Labels[0]+"."+b.Labels[1]] = true
 	case "module":
 		m.declared["module."+b.Labels[0]] = true
 		m.calls[b.Labels[0]] = b
@@ -107,7 +107,7 @@ func (m *module) check(all map[string]*module) []error {
 	var faults []error
 	for _, body := range m.bodies {
 		for _, block := range body.Blocks {
-			if block.Type == "resource" || block.Type == "data" {
+			if block.Type == "resource" || block.Type == "data" || block.Type == "ephemeral" {
 				if provider, _, _ := strings.Cut(block.Labels[0], "_"); !m.providers[provider] {
 					faults = append(faults, fmt.Errorf("%s: %s: provider %s is not in required_providers", block.TypeRange, block.Labels[0], provider))
 				}
@@ -175,7 +175,7 @@ func (m *module) checkReferences(body *hclsyntax.Body, all map[string]*module) [
 			if block.Type == "dynamic" {
 				inner = append(slices.Clone(scope), block.Labels[0])
 			}
-			if block.Type == "required_providers" || block.Type == "lifecycle" || block.Type == "provider_meta" {
+			if block.Type == "required_providers" || block.Type == "lifecycle" {
 				continue // their words are not references
 			}
 			if block.Type == "variable" {
@@ -219,8 +219,8 @@ func (m *module) resolve(t hcl.Traversal, scope []string, all map[string]*module
 		if target != nil && len(names) > 2 && !target.outputs[names[2]] {
 			return target.dir + " has no output " + names[2]
 		}
-	case "data":
-		if len(names) < 3 || !m.declared["data."+names[1]+"."+names[2]] {
+	case "data", "ephemeral":
+		if len(names) < 3 || !m.declared[names[0]+"."+names[1]+"."+names[2]] {
 			return strings.Join(names, ".") + " is not declared"
 		}
 	default:

@@ -1,0 +1,4 @@
+variable "manifest" {
+  type        = string
+  description = "File that Kustomize rendered"
+}
