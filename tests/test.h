@@ -70,8 +70,8 @@ typedef struct test_run {
     double seconds;
 } test_run;
 /* Runs a program (argv NULL-terminated; argv[0] NULL means carepath) with `input` on stdin. The
- * environment is ours plus `env` ("NAME=value", NULL-terminated, may be NULL). Killed after 120 s.
- */
+ * environment is ours plus `env` ("NAME=value", NULL-terminated, may be NULL). Killed after 120 s
+ * (400 with sanitizers). */
 test_run test_run_program(const char *const *argv, const char *const *env, const char *input);
 /* What a successful run wrote to stdout, as JSON; freed by the caller. Anything else fails the
  * test. */
