@@ -7,6 +7,11 @@
 #include "retrieval/sentences.h"
 #include "retrieval/terms.h"
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define LARGE ((size_t)1 << 17)
+#else
+#define LARGE ((size_t)1 << 20)
+#endif
 #define MAX_TEXTS 400
 #define WORDS     "data/knowledge/words.json"
 
@@ -384,7 +389,7 @@ static void a_faulty_list_of_words_is_refused(void **state) {
 
 /* ---- size and memory ------------------------------------------------------------------------- */
 
-/* Sentences of 1 MiB with a name or a number everywhere: a search that looked at all pairs would
+/* Large sentences with a name or a number everywhere: a search that looked at all pairs would
  * take hours. */
 static void large_texts_take_linear_time(void **state) {
     static const char *const fillers[] = {
@@ -398,7 +403,7 @@ static void large_texts_take_linear_time(void **state) {
         size_t n;
         cp_strbuf text;
         cp_strbuf_init(&text, 1 << 21);
-        test_append_times(&text, fillers[i], ((size_t)1 << 20) / strlen(fillers[i]));
+        test_append_times(&text, fillers[i], LARGE / strlen(fillers[i]));
         cp_str whole = cp_strbuf_str(&text);
         assert_cp_ok(cp_claims_check(terms, NULL, whole, &whole, 1, &claims, &n, &err));
         assert_int_equal(n, 0);
