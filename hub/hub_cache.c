@@ -99,7 +99,9 @@ bool cp_hub_cache_commit(const cp_hub_cache *cache, const char *revision,
 
 cp_status cp_hub_cache_set_commit(const cp_hub_cache *cache, const char *revision,
                                   const char *commit, cp_error *err) {
+    static const atomic_bool never = false;
     char path[CP_PATH_CAP], before[CP_HUB_COMMIT_CAP];
+    int lock;
     if (cp_hub_cache_commit(cache, revision, before) && strcmp(before, commit) == 0)
         return CP_OK;
     cp_status status = make_path(path, err, "%s/refs/%s", cache->dir, revision);
@@ -109,7 +111,14 @@ cp_status cp_hub_cache_set_commit(const cp_hub_cache *cache, const char *revisio
     *last = '\0';
     status = make_folders(path, err);
     *last = '/';
-    return status == CP_OK ? cp_file_write(path, (cp_str){commit, strlen(commit)}, err) : status;
+    /* Process ids, which temporary files are told apart by, are the same in many containers. */
+    if (status == CP_OK)
+        status = cp_hub_cache_lock(cache, "refs", &never, &lock, err);
+    if (status != CP_OK)
+        return status;
+    status = cp_file_write(path, (cp_str){commit, strlen(commit)}, err);
+    close(lock);
+    return status;
 }
 
 /* ---- snapshots ------------------------------------------------------------------------------- */

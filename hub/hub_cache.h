@@ -50,8 +50,8 @@ cp_status cp_hub_cache_blob(const cp_hub_cache *cache, const char *hash, const c
                             char path[CP_PATH_CAP], cp_error *err) CP_MUST_CHECK;
 #define CP_HUB_INCOMPLETE ".incomplete"
 
-/* Waits until no other pull works on this blob; *fd is closed to give it up. CP_ERR_CANCELLED when
- * *stop came first. */
+/* Waits until no other pull works on this blob (or on "refs"); *fd is closed to give it up.
+ * CP_ERR_CANCELLED when *stop came first. */
 cp_status cp_hub_cache_lock(const cp_hub_cache *cache, const char *hash, const atomic_bool *stop,
                             int *fd, cp_error *err) CP_MUST_CHECK;
 /* Removes beginnings of files that nobody works on. */

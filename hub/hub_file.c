@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PIECE ((size_t)1 << 18)
+#define PIECE ((size_t)1 << 16)
 
 typedef struct fetch {
     const cp_hub_client *client;
@@ -64,7 +64,7 @@ static cp_status begin_again(fetch *f, cp_error *err) {
 
 /* Takes over what an earlier run left, as far as it can be this file. */
 static cp_status take_over(fetch *f, cp_error *err) {
-    static _Thread_local char piece[PIECE];
+    char piece[PIECE];
     struct stat info;
     if (fstat(f->fd, &info) != 0)
         return os_error(err, f->partial, "stat");

@@ -109,7 +109,7 @@ static size_t where_to_drop(size_t n, bool *drops) {
     *drops = test_hub.n_drops > 0 && n > 0;
     if (*drops)
         test_hub.n_drops--;
-    size_t at = !*drops ? n : test_hub.drops_at_once ? 0 : test_random(&test_hub.seed) % n;
+    size_t at = !*drops ? n : test_hub.drops_at_once ? 0 : 1 + test_random(&test_hub.seed) % n;
     pthread_mutex_unlock(&lock);
     return at;
 }

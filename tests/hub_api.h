@@ -23,10 +23,10 @@ typedef struct test_hub_orders {
     bool gated;              /* 403 with the token, 401 without: X-Error-Code GatedRepo */
     int n_refusals, refusal; /* so many requests get this status first */
     const char *retry_after; /* with it */
-    int n_drops;             /* so many answers with bytes end early, somewhere */
+    int n_drops;             /* so many answers with bytes end early, after some */
     uint64_t seed;           /* where */
     bool drops_at_once;      /* before the first byte of the body */
-    long sleep_ms;           /* after every 64 KiB */
+    atomic_long sleep_ms;    /* after every 64 KiB */
     bool wrong_bytes;        /* one bit of every large file is another */
     bool no_ranges;          /* always all of it */
     bool other_part;         /* ranges that were not asked for */
