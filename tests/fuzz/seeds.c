@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "retrieval/index.h"
 #include "server/audit_head.h"
 
 #include <fcntl.h>
@@ -102,11 +103,52 @@ static void put_audit(const char *dir) {
     cp_strbuf_deinit(&head);
 }
 
+/* Documents of three patients and of nobody. */
+static void put_docs(cp_index *index, uint64_t first, size_t n) {
+    static const char *const mrns[] = {"", "A", "B", "MRN-1"};
+    cp_error err;
+    for (uint64_t i = first; i < first + n; i++) {
+        char id[16];
+        int8_t values[8] = {(int8_t)i, 1, 2, 3};
+        cp_term terms[] = {{10, 1}, {20 + i, 300}, {1000, 2}};
+        cp_chunk chunks[] = {{0, 9, 303, terms, 3, {values, 0.1f}},
+                             {9, 9, 3, terms + i % 2 * 2, 1, {NULL, 0}}};
+        snprintf(id, sizeof id, "d%u", (unsigned)i % 9);
+        cp_index_doc doc = {mrns[i % 4],          id,     (cp_entry_kind)(i % 5),
+                            {{(unsigned char)i}}, chunks, 2};
+        must(cp_index_put(index, &doc, &err), &err);
+    }
+    must(cp_index_commit(index, &err), &err);
+}
+
+/* A segment and a tail of two commits, as they are and to be mended. */
+static void put_index(const char *dir) {
+    cp_error err;
+    cp_index *index;
+    char path[CP_PATH_CAP], segment[CP_PATH_CAP + 16], tail[CP_PATH_CAP + 16];
+    snprintf(path, sizeof path, "%s/index-files", dir);
+    cp_index_options options = {.dir = path, .write = true, .width = 8};
+    must(cp_index_open(&options, &index, &err), &err);
+    put_docs(index, 0, 150);
+    must(cp_index_compact(index, &err), &err);
+    put_docs(index, 7, 5);
+    must(cp_index_remove(index, "A", "d1", &err), &err);
+    put_docs(index, 20, 2);
+    cp_index_close(index);
+    snprintf(segment, sizeof segment, "%s/segment-2", path);
+    snprintf(tail, sizeof tail, "%s/tail-2", path);
+    put_tagged(dir, "index", 0, segment, "segment");
+    put_tagged(dir, "index", 1, segment, "segment-mended");
+    put_tagged(dir, "index", 2, tail, "tail");
+    put_tagged(dir, "index", 3, tail, "tail-mended");
+}
+
 int main(int argc, char **argv) {
     if (argc != 2)
         return 2;
     put_models(argv[1]);
     put_patients(argv[1]);
     put_audit(argv[1]);
+    put_index(argv[1]);
     return 0;
 }
