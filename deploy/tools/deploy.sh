@@ -23,7 +23,8 @@ fail() {
 }
 
 # What goes into files and commands has nothing that either would read as its own.
-for word in "$OVERLAY" "$TF_ENV" "$TAG" "${IMAGE:-}" "${LLM_MODE:-}" "${MODEL:-}" "${QUANT:-}" "${REVISION:-}"; do
+for word in "$OVERLAY" "$TF_ENV" "$TAG" "${IMAGE:-}" "${LLM_MODE:-}" "${MODEL:-}" "${QUANT:-}" "${REVISION:-}" \
+    "${PLATFORM:-}" "${DOWNLOAD_MODEL:-}" "${AWS_REGION:-}"; do
     case $word in *[!A-Za-z0-9_./:-]*) fail "expected letters, digits and _ . / : - in $word" ;; esac
 done
 

@@ -30,6 +30,7 @@ b() {
 finish() {
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
     [ -z "$mounted" ] || b rm "$mounted" >/dev/null 2>&1 || true
+    b rmi localhost/carepath-first localhost/carepath-second >/dev/null 2>&1 || true
     rm -rf "$work"
 }
 trap finish EXIT
