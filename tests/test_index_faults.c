@@ -351,6 +351,36 @@ static void a_compaction_that_fails_changes_nothing(void **state) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* The new pair is written but cannot be named: the old one is still there, and goes on. */
+static void a_compaction_that_cannot_be_named_changes_nothing(void **state) {
+    uint64_t random = 11;
+    cp_error err;
+    char name[64], obstacle[600];
+    (void)state;
+    index_new_dir();
+    cp_index *index = index_open(true);
+    index_commit_some(index, 5, &random);
+    uint64_t digest = index_digest(index);
+    snprintf(name, sizeof name, "current.%ld.tmp", (long)getpid());
+    snprintf(obstacle, sizeof obstacle, "%s", test_path(index_dir, name));
+    assert_int_equal(mkdir(obstacle, 0600), 0);
+    assert_int_equal(cp_index_compact(index, &err), CP_ERR_IO);
+    assert_int_equal(index_check_folder(), 5);
+    assert_true(index_digest(index) == digest);
+    cp_index *reader = index_open(false);
+    assert_true(index_digest(reader) == digest);
+    index_commit_some(index, 1, &random);
+    digest = index_digest(index);
+    assert_cp_ok(cp_index_refresh(reader, &err));
+    assert_true(index_digest(reader) == digest);
+    assert_int_equal(rmdir(obstacle), 0);
+    assert_cp_ok(cp_index_compact(index, &err));
+    assert_cp_ok(cp_index_refresh(reader, &err));
+    assert_true(index_digest(reader) == digest);
+    cp_index_close(reader);
+    cp_index_close(index);
+}
+
 /* The folder as it was when the sample was made. */
 static void restore(const index_sample *s) {
     DIR *list = opendir(index_dir);
@@ -458,6 +488,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(left_over_files_are_removed),
     cmocka_unit_test(a_full_disk_fails_the_commit_and_nothing_else),
     cmocka_unit_test(a_compaction_that_fails_changes_nothing),
+    cmocka_unit_test(a_compaction_that_cannot_be_named_changes_nothing),
     cmocka_unit_test(no_failed_allocation_hurts),
 };
 CP_TEST_GROUP(index_faults, tests)
