@@ -77,7 +77,7 @@ static cp_status write_doc(merge *m, reader *r, const cp_segment_doc_view *doc, 
 }
 
 static cp_status write_docs(merge *m, cp_error *err) {
-    cp_segment_doc_view doc;
+    cp_segment_doc_view doc = {.mrn = NULL};
     cp_status status = CP_OK;
     for (size_t i = 0; i < m->n; i++)
         skip_dead(&m->readers[i]);
