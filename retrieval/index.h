@@ -33,7 +33,7 @@ typedef struct cp_index_options {
     const char *model; /* what made the vectors ("" for none); an index of another model or width is
                           refused with a sentence that says to ingest anew */
     size_t tail_bytes; /* cp_index_commit compacts once the tail is larger; 0: 16 MiB or a quarter
-                          of the segment, whichever is more */
+                          of the segment, whichever is more. Also once a third of it is dead */
 } cp_index_options;
 /* CP_ERR_NOT_FOUND: to read, and there is none. */
 cp_status cp_index_open(const cp_index_options *options, cp_index **out,
@@ -97,7 +97,9 @@ typedef struct cp_query_term {
 cp_status cp_index_view_lexical(const cp_index_view *view, const cp_entry_filter *filter,
                                 const cp_query_term *terms, size_t n_terms, size_t k, cp_hit *hits,
                                 size_t *n_hits, cp_error *err) CP_MUST_CHECK;
-/* Cosine, exact: every vector that the filter lets through is compared, with up to n_threads. */
+/* Cosine, exact: every vector that the filter lets through is compared, with up to n_threads (at
+ * least 1). The query has the index's width; k is at most CP_VECTOR_MAX_HITS
+ * (engine/vector_search.h), more is CP_ERR_USAGE. Errors as above. */
 cp_status cp_index_view_nearest(const cp_index_view *view, const cp_entry_filter *filter,
                                 cp_vector query, size_t n_threads, size_t k, cp_hit *hits,
                                 size_t *n_hits, cp_error *err) CP_MUST_CHECK;
