@@ -198,7 +198,8 @@ static number number_at(const cp_mention_reader *r, size_t i, size_t end) {
     cp_str word = cp_word_folded(&r->words, i);
     if (!parse_digits(word, &out.value)) {
         out.value = cp_claim_number_word(word);
-        return out.value < 0 ? (number){.n = 0} : out;
+        out.n = out.value >= 0;
+        return out;
     }
     while (i + out.n < end && out.n < 4 && !memchr(word.data, '.', word.n) &&
            gap_is(r, i + out.n, ",")) {

@@ -119,8 +119,9 @@ static void put_bytes(folder *f, const char *bytes, size_t n, uint32_t begin, ui
 }
 
 static void put_code_point(folder *f, int32_t c) {
-    char bytes[4];
-    put_bytes(f, bytes, cp_utf8_encode((uint32_t)c, bytes), f->begin, f->end);
+    char bytes[4] = {0};
+    size_t n = cp_utf8_encode((uint32_t)c, bytes);
+    put_bytes(f, bytes, n, f->begin, f->end);
 }
 
 static int by_class(const void *a, const void *b) {
