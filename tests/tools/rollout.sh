@@ -48,7 +48,8 @@ global
     noreuseport
 defaults
     mode http
-    timeout connect 2s
+    timeout connect 10s
+    timeout check 10s
     timeout client 60s
     timeout server 60s
     timeout http-keep-alive 10s
@@ -62,17 +63,19 @@ backend chat-api
     balance roundrobin
     option httpchk GET /ready
     http-check expect status 200
-    default-server check inter 100ms fall 1 rise 1
+    default-server check inter 200ms fall 1 rise 1
     server a 127.0.0.1:1
     server b 127.0.0.1:1
     server c 127.0.0.1:1
 CONFIG
         haproxy -f "$work/haproxy.cfg" >"$work/haproxy.log" 2>&1 &
         proxy=$!
-        for _ in $(seq 30); do
-            [ -S "$work/admin" ] && kill -0 $proxy 2>/dev/null && break 2
+        for _ in $(seq 300); do # it runs when it answers; a port that is taken ends it
+            kill -0 $proxy 2>/dev/null || break
+            if admin 'show info' 2>/dev/null && [ -s "$work/admin.out" ]; then break 2; fi
             sleep 0.1
         done
+        kill $proxy 2>/dev/null || true
         wait $proxy 2>/dev/null || true
         proxy=
     done
