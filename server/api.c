@@ -7,6 +7,7 @@
 #include "server/trace_spans.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define PING_INTERVAL_S   10
 #define V1_MAX_BODY_BYTES ((size_t)1 << 20)
@@ -135,6 +136,8 @@ static void handle_ready(void *app, cp_http_request *request) {
 
 static void handle_metrics(void *app, cp_http_request *request) {
     const cp_api *api = app;
+    char last[CP_AUDIT_HEX_CAP];
+    bool open = strstr(request->accept, "application/openmetrics-text") != NULL;
     const cp_metrics_gauges gauges = {
         .queued = cp_inference_n_queued(api->inference),
         .running = cp_inference_n_running(api->inference),
@@ -144,14 +147,23 @@ static void handle_metrics(void *app, cp_http_request *request) {
         .scheduler = cp_inference_stats(api->inference),
         .conversations = cp_conversations_get_stats(cp_triage_memory(api->triage).conversations),
         .sources = cp_grounding_gauges(api->grounding),
+        .queue_max = (uint64_t)api->settings->queue_max,
+        .running_max = (uint64_t)api->settings->max_running,
+        .audit_records = api->patients.audit ? cp_audit_n_records(api->patients.audit, last) : 0,
+        .audit_failures = api->patients.audit ? cp_audit_n_failed(api->patients.audit) : 0,
+        .has_audit = api->patients.audit != NULL,
+        .traces = cp_tracer_get_stats(api->tracer),
+        .has_tracer = api->tracer != NULL,
+        .store = cp_patients_store(api->patients.patients)->kind,
+        .model_stuck = cp_inference_is_stuck(api->inference),
         .model_loaded = cp_inference_get_state(api->inference) == CP_INFERENCE_READY,
         .rules_reviewed = cp_triage_rules_reviewed_by(api->triage) != NULL,
         .llm_mode = cp_inference_llm_mode(api->inference),
         .model = cp_inference_model(api->inference),
     };
-    cp_metrics_append(api->metrics, &gauges, &request->reply.body);
+    cp_metrics_append(api->metrics, &gauges, open, &request->reply.body);
     request->reply.status = 200;
-    request->reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    request->reply.content_type = open ? cp_metrics_openmetrics_type : cp_metrics_text_type;
 }
 
 static void admit(void *app, cp_http_request *request) {
@@ -173,7 +185,9 @@ static void on_done(void *app, const cp_http_request *request, double ms) {
     bool probe = request->route && !request->route->is_post && status == 200;
     cp_access_count(api->access, cp_access_owner(request),
                     request->prompt_tokens + request->completion_tokens);
-    cp_metrics_http(api->metrics, route, request->method, status, ms / 1e3);
+    const unsigned char *trace_id =
+        cp_trace_is_probe(request) ? NULL : cp_trace_exemplar(&request->trace, api->tracer);
+    cp_metrics_http(api->metrics, route, request->method, status, ms / 1e3, trace_id);
     cp_trace_request_over(request);
     cp_log(probe ? CP_LOG_DEBUG : CP_LOG_INFO, "request", CP_LOG_S("trace_id", request->trace_id),
            CP_LOG_S("request_id", request->request_id), CP_LOG_S("route", route),
@@ -185,7 +199,10 @@ static void on_done(void *app, const cp_http_request *request, double ms) {
 
 void cp_api_note_lookup(void *user, const cp_patient_lookup *lookup, const cp_lookup_times *times,
                         cp_status status) {
-    (void)user;
+    const cp_api *api = user;
+    const unsigned char *trace_id =
+        lookup->trace ? cp_trace_exemplar(lookup->trace, api->tracer) : NULL;
+    cp_metrics_lookup(api->metrics, times, cp_lookup_outcome_of(status), trace_id);
     cp_trace_lookup_over(lookup, times, status);
 }
 

@@ -34,12 +34,13 @@ struct cp_audit {
     pthread_t thread;
     bool started;
 
-    pthread_mutex_t lock; /* over the next eight */
+    pthread_mutex_t lock; /* over the next nine */
     pthread_cond_t changed, settled;
     waiting *first, **last;
     size_t n_unfinished; /* submitted, and done has not returned */
     bool stopping;
     bool has_new_model; /* model_dir is to be hashed */
+    uint64_t n_failed;  /* records that were not written */
     cp_audit_place acknowledged;
 
     /* The audit thread's, once it runs. */
@@ -165,6 +166,9 @@ static cp_status add_line(cp_audit *audit, const waiting *record, cp_audit_place
 }
 
 static void finish(cp_audit *audit, waiting *record, cp_status status, const cp_error *err) {
+    pthread_mutex_lock(&audit->lock);
+    audit->n_failed += status != CP_OK;
+    pthread_mutex_unlock(&audit->lock);
     record->done(record->user, status, err);
     pthread_mutex_lock(&audit->lock);
     if (--audit->n_unfinished == 0)
@@ -551,6 +555,13 @@ uint64_t cp_audit_n_records(cp_audit *audit, char last[CP_AUDIT_HEX_CAP]) {
     pthread_mutex_lock(&audit->lock);
     uint64_t n = audit->acknowledged.seq - 1;
     memcpy(last, audit->acknowledged.prev, CP_AUDIT_HEX_CAP);
+    pthread_mutex_unlock(&audit->lock);
+    return n;
+}
+
+uint64_t cp_audit_n_failed(cp_audit *audit) {
+    pthread_mutex_lock(&audit->lock);
+    uint64_t n = audit->n_failed;
     pthread_mutex_unlock(&audit->lock);
     return n;
 }

@@ -60,5 +60,7 @@ void cp_audit_settle(cp_audit *audit);
 /* Records on the disk since the log began, and the last one's SHA-256: for the server's own log, so
  * that a log put back to an older state is seen. */
 uint64_t cp_audit_n_records(cp_audit *audit, char last[CP_AUDIT_HEX_CAP]);
+/* Records that could not be written since it was opened. */
+uint64_t cp_audit_n_failed(cp_audit *audit);
 
 #endif

@@ -119,6 +119,8 @@ static void read_header(walk *w, const char *name, const char *value) {
         read_authorization(w, value);
     } else if (strcasecmp(name, "X-Deadline-Ms") == 0) {
         read_deadline(w, value);
+    } else if (strcasecmp(name, "Accept") == 0) {
+        w->found->accept = value;
     } else if (strcasecmp(name, "Origin") == 0) {
         w->found->origin = value;
     } else if (strcasecmp(name, "Access-Control-Request-Method") == 0) {

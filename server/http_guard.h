@@ -34,7 +34,8 @@ typedef struct cp_http_framing {
     cp_trace_state tracestate;    /* not checked yet */
     const char *authorization;    /* likewise; shorter than CP_HTTP_AUTHORIZATION_CAP */
     int64_t deadline_ms;          /* -1 when absent */
-    const char *host;             /* borrowed; NULL when absent */
+    const char *accept;           /* borrowed; NULL when absent */
+    const char *host;             /* likewise */
     const char *origin;           /* borrowed; NULL when absent */
     const char *preflight_method; /* Access-Control-Request-Method, likewise */
     char forwarded_for[CP_FORWARDED_CAP], forwarded_proto[CP_FORWARDED_CAP]; /* "" when absent */

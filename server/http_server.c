@@ -235,6 +235,7 @@ static void answer_preflight(exchange *x) {
 static void note_headers(cp_http_request *request, const cp_http_framing *framing) {
     const char *authorization = framing->authorization ? framing->authorization : "";
     snprintf(request->authorization, sizeof request->authorization, "%s", authorization);
+    snprintf(request->accept, sizeof request->accept, "%s", framing->accept ? framing->accept : "");
     request->deadline_ms = framing->deadline_ms;
 }
 

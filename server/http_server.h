@@ -27,6 +27,7 @@
 #define CP_HTTP_QUERY_CAP         128
 #define CP_HTTP_AUTHORIZATION_CAP 512
 #define CP_HTTP_OWNER_CAP         33
+#define CP_HTTP_ACCEPT_CAP        256
 
 typedef struct cp_http_server cp_http_server;
 typedef struct cp_http_route cp_http_route;
@@ -42,6 +43,7 @@ typedef struct cp_http_request {
     char params[CP_HTTP_MAX_PARAMS][CP_HTTP_PARAM_CAP];
     char query[CP_HTTP_QUERY_CAP]; /* behind the path's '?', as it came; cut where it is longer */
     char authorization[CP_HTTP_AUTHORIZATION_CAP]; /* the header's value, "" when absent; wiped */
+    char accept[CP_HTTP_ACCEPT_CAP];               /* the beginning of Accept; "" when absent */
     int64_t deadline_ms;                           /* X-Deadline-Ms; -1 when absent */
     cp_address client;  /* behind trusted proxies. It may name a patient: never logged */
     bool is_local_name; /* Host names this machine by loopback, or is absent (HTTP/1.0) */

@@ -11,6 +11,8 @@
 #include "llm/scheduler.h"
 #include "server/conversations.h"
 #include "server/metrics_sources.h"
+#include "server/metrics_store.h"
+#include "server/trace_export.h"
 
 #include <stdint.h>
 
@@ -19,9 +21,12 @@ typedef struct cp_metrics cp_metrics;
 cp_status cp_metrics_create(cp_metrics **out, cp_error *err) CP_MUST_CHECK;
 void cp_metrics_free(cp_metrics *metrics);
 
-/* A request is over. `route` NULL: other. */
+/* A request is over. `route` NULL: other. `trace_id` of its trace; NULL: none that is kept. */
 void cp_metrics_http(cp_metrics *metrics, const char *route, const char *method, int status,
-                     double seconds);
+                     double seconds, const unsigned char *trace_id);
+/* A store has answered. */
+void cp_metrics_lookup(cp_metrics *metrics, const cp_lookup_times *times, cp_lookup_outcome outcome,
+                       const unsigned char *trace_id);
 
 typedef enum cp_acuity_source { CP_SOURCE_NONE, CP_SOURCE_RULES, CP_SOURCE_MODEL } cp_acuity_source;
 const char *cp_acuity_source_name(cp_acuity_source source); /* NULL for none */
@@ -50,15 +55,21 @@ void cp_metrics_refused(cp_metrics *metrics, const char *reason);
 /* What is known only when asked. */
 typedef struct cp_metrics_gauges {
     uint64_t queued, running, rejected;
+    uint64_t queue_max, running_max; /* places */
     cp_scheduler_stats scheduler;
     cp_conversations_stats conversations;
     cp_index_gauges sources;
     uint64_t api_keys, api_key_failures; /* keys in force; changed files that had a fault */
-    bool model_loaded, rules_reviewed;
-    const char *llm_mode, *model;
+    uint64_t audit_records, audit_failures;
+    cp_tracer_stats traces;
+    bool model_loaded, model_stuck, rules_reviewed, has_tracer, has_audit;
+    const char *llm_mode, *model, *store; /* store: its kind */
 } cp_metrics_gauges;
 
-/* Prometheus text format 0.0.4. */
-void cp_metrics_append(const cp_metrics *metrics, const cp_metrics_gauges *gauges, cp_strbuf *out);
+/* The types of the two formats. */
+extern const char cp_metrics_text_type[], cp_metrics_openmetrics_type[];
+/* Prometheus text format 0.0.4, or OpenMetrics 1.0 with exemplars. */
+void cp_metrics_append(const cp_metrics *metrics, const cp_metrics_gauges *gauges, bool openmetrics,
+                       cp_strbuf *out);
 
 #endif

@@ -27,7 +27,7 @@ void cp_model_metrics_note(cp_model_metrics *m, const cp_llm_result *r) {
         cp_histogram_observe(&m->token, seconds(r->generate_ms) / (double)(r->sampled_tokens - 1));
 }
 
-static void put_tokens(const cp_model_metrics *m, cp_strbuf *out) {
+static void put_tokens(const cp_model_metrics *m, cp_metric_text *out) {
     const struct {
         const char *name, *help;
         const cp_counter *value;
@@ -47,11 +47,11 @@ static void put_tokens(const cp_model_metrics *m, cp_strbuf *out) {
                       cp_counter_get(counters[i].value));
     cp_metric_head(out, "carepath_generations_total", "counter", "Generations by how they ended.");
     for (cp_finish f = CP_FINISH_STOP; f <= CP_FINISH_CANCELLED; f++)
-        cp_strbuf_printf(out, "carepath_generations_total{finish=\"%s\"} %llu\n", cp_finish_name(f),
-                         (unsigned long long)cp_counter_get(&m->finished[f]));
+        cp_strbuf_printf(out->body, "carepath_generations_total{finish=\"%s\"} %llu\n",
+                         cp_finish_name(f), (unsigned long long)cp_counter_get(&m->finished[f]));
 }
 
-static void put_phases(const cp_model_metrics *m, cp_strbuf *out) {
+static void put_phases(const cp_model_metrics *m, cp_metric_text *out) {
     const struct {
         const char *name, *help;
         const cp_histogram *values;
@@ -69,14 +69,14 @@ static void put_phases(const cp_model_metrics *m, cp_strbuf *out) {
     }
 }
 
-static void put_scheduler(const cp_scheduler_stats *s, cp_strbuf *out) {
+static void put_scheduler(const cp_scheduler_stats *s, cp_metric_text *out) {
     const cp_kv_pool_stats *kv = &s->kv;
     cp_metric_one(out, "carepath_steps_total", "counter", "Steps of the model.", s->n_steps);
     cp_metric_one(out, "carepath_step_rows_total", "counter",
                   "Tokens that went through; over the steps, the batch's mean occupancy.",
                   s->n_rows);
     cp_metric_head(out, "carepath_kv_bytes", "gauge", "Keys and values, by what holds them.");
-    cp_strbuf_printf(out,
+    cp_strbuf_printf(out->body,
                      "carepath_kv_bytes{state=\"running\"} %zu\n"
                      "carepath_kv_bytes{state=\"cached\"} %zu\n"
                      "carepath_kv_bytes{state=\"limit\"} %zu\n",
@@ -89,7 +89,7 @@ static void put_scheduler(const cp_scheduler_stats *s, cp_strbuf *out) {
 }
 
 void cp_model_metrics_append(const cp_model_metrics *m, const cp_scheduler_stats *scheduler,
-                             cp_strbuf *out) {
+                             cp_metric_text *out) {
     put_tokens(m, out);
     put_phases(m, out);
     put_scheduler(scheduler, out);

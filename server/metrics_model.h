@@ -14,6 +14,6 @@ typedef struct cp_model_metrics {
 
 void cp_model_metrics_note(cp_model_metrics *metrics, const cp_llm_result *result);
 void cp_model_metrics_append(const cp_model_metrics *metrics, const cp_scheduler_stats *scheduler,
-                             cp_strbuf *out);
+                             cp_metric_text *out);
 
 #endif

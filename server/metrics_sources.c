@@ -4,13 +4,13 @@
 
 static const char *const stages[CP_N_STAGES] = {"lexical", "embed", "nearest", "rerank"};
 
-static void put_labelled(cp_strbuf *out, const char *name, const char *label, const char *value,
-                         const cp_counter *counter) {
-    cp_strbuf_printf(out, "%s{%s=\"%s\"} %llu\n", name, label, value,
+static void put_labelled(cp_metric_text *out, const char *name, const char *label,
+                         const char *value, const cp_counter *counter) {
+    cp_strbuf_printf(out->body, "%s{%s=\"%s\"} %llu\n", name, label, value,
                      (unsigned long long)cp_counter_get(counter));
 }
 
-static void put_retrieval(const cp_source_metrics *metrics, cp_strbuf *out) {
+static void put_retrieval(const cp_source_metrics *metrics, cp_metric_text *out) {
     const char *name = "carepath_retrieval_duration_seconds";
     cp_metric_head(out, name, "histogram", "Stages of finding the passages of a question.");
     for (size_t i = 0; i < CP_N_STAGES; i++) {
@@ -35,7 +35,7 @@ static void put_retrieval(const cp_source_metrics *metrics, cp_strbuf *out) {
                   cp_counter_get(&metrics->unindexed));
 }
 
-static void put_citations(const cp_source_metrics *metrics, cp_strbuf *out) {
+static void put_citations(const cp_source_metrics *metrics, cp_metric_text *out) {
     const char *name = "carepath_citations_total";
     cp_metric_head(out, name, "counter", "Citations of models by what the check found.");
     for (cp_citation_verdict v = 0; v < CP_N_CITATION_VERDICTS; v++)
@@ -49,7 +49,7 @@ static void put_citations(const cp_source_metrics *metrics, cp_strbuf *out) {
         put_labelled(out, name, "kind", cp_claim_kind_name(k), &metrics->claims[k]);
 }
 
-static void put_index(const cp_index_gauges *gauges, cp_strbuf *out) {
+static void put_index(const cp_index_gauges *gauges, cp_metric_text *out) {
     const cp_index_stats *index = &gauges->index;
     cp_metric_one(out, "carepath_knowledge_documents", "gauge", "Documents of the knowledge base.",
                   gauges->knowledge);
@@ -62,12 +62,12 @@ static void put_index(const cp_index_gauges *gauges, cp_strbuf *out) {
                   index->n_vectors);
     cp_metric_one(out, "carepath_index_bytes", "gauge", "Size of the index.",
                   index->segment_bytes + index->tail_bytes);
-    cp_metric_one(out, "carepath_index_generation", "counter", "Changes of the index.",
+    cp_metric_one(out, "carepath_index_generation", "gauge", "Changes of the index.",
                   index->generation);
 }
 
 void cp_source_metrics_append(const cp_source_metrics *metrics, const cp_index_gauges *gauges,
-                              cp_strbuf *out) {
+                              cp_metric_text *out) {
     if (!gauges->is_on)
         return;
     put_retrieval(metrics, out);

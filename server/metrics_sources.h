@@ -31,6 +31,6 @@ typedef struct cp_index_gauges {
 } cp_index_gauges;
 
 void cp_source_metrics_append(const cp_source_metrics *metrics, const cp_index_gauges *gauges,
-                              cp_strbuf *out);
+                              cp_metric_text *out);
 
 #endif

@@ -17,7 +17,7 @@ static const char *method_of(const cp_http_request *request) {
     return NULL;
 }
 
-static bool is_probe(const cp_http_request *request) {
+bool cp_trace_is_probe(const cp_http_request *request) {
     return request->route &&
            (request->route->scope == CP_SCOPE_OPEN || request->route->scope == CP_SCOPE_METRICS);
 }
@@ -25,7 +25,7 @@ static bool is_probe(const cp_http_request *request) {
 void cp_trace_request_over(const cp_http_request *request) {
     const char *method = method_of(request);
     cp_trace_span span;
-    if (is_probe(request) ||
+    if (cp_trace_is_probe(request) ||
         !cp_trace_span_begin_request(&span, &request->trace, method ? method : "HTTP",
                                      request->received_ns))
         return;

@@ -7,7 +7,9 @@
 #include "server/http_server.h"
 #include "server/patients.h"
 
-/* A request is over. Probes and scrapes make no span. */
+/* Probes and scrapes make no span. */
+bool cp_trace_is_probe(const cp_http_request *request);
+/* A request is over. */
 void cp_trace_request_over(const cp_http_request *request);
 
 /* A store has answered, or was not asked. */

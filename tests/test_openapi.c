@@ -80,9 +80,10 @@ static void every_route_is_counted_by_its_name(void **state) {
     cp_strbuf out;
     assert_cp_ok(cp_metrics_create(&metrics, &err));
     for (size_t i = 0; i < config.n_routes; i++)
-        cp_metrics_http(metrics, config.routes[i].path, "GET", 200, 0.1);
+        cp_metrics_http(metrics, config.routes[i].path, "GET", 200, 0.1, NULL);
     cp_strbuf_init(&out, 1 << 20);
-    cp_metrics_append(metrics, &(cp_metrics_gauges){.llm_mode = "", .model = ""}, &out);
+    const cp_metrics_gauges gauges = {.llm_mode = "", .model = "", .store = ""};
+    cp_metrics_append(metrics, &gauges, false, &out);
     for (size_t i = 0; i < config.n_routes; i++) {
         char label[160];
         snprintf(label, sizeof label, "route=\"%s\"", config.routes[i].path);
