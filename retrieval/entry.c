@@ -38,3 +38,11 @@ cp_status cp_source_doc_seal(cp_source_doc *doc, cp_error *err) {
         memcpy(doc->hash.bytes, digest.bytes, sizeof doc->hash.bytes);
     return status;
 }
+
+bool cp_entry_filter_allows(const cp_entry_filter *filter, const char *mrn, cp_entry_kind kind) {
+    if (!(filter->kinds & CP_KIND_BIT(kind)))
+        return false;
+    if (!mrn[0])
+        return filter->knowledge;
+    return filter->mrn && (strcmp(filter->mrn, CP_ANY_MRN) == 0 || strcmp(filter->mrn, mrn) == 0);
+}

@@ -84,5 +84,7 @@ typedef struct cp_entry_filter {
     unsigned kinds;  /* bits of CP_KIND_BIT */
 } cp_entry_filter;
 #define CP_ANY_MRN "*"
+/* May a document of this owner and kind be returned? For looking at results once more. */
+bool cp_entry_filter_allows(const cp_entry_filter *filter, const char *mrn, cp_entry_kind kind);
 
 #endif

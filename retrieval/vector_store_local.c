@@ -31,15 +31,6 @@ static cp_status remove_docs(cp_vector_store *store, const char *mrn, const char
     return status == CP_OK ? cp_index_commit(local(store)->index, err) : status;
 }
 
-static bool fits(const cp_entry_filter *filter, const cp_index_item *item) {
-    if (!(filter->kinds & CP_KIND_BIT(item->kind)))
-        return false;
-    if (item->mrn[0] == '\0')
-        return filter->knowledge;
-    return filter->mrn &&
-           (strcmp(filter->mrn, CP_ANY_MRN) == 0 || strcmp(filter->mrn, item->mrn) == 0);
-}
-
 static cp_vector_match match_of(const cp_index_item *item, float score) {
     cp_vector_match match = {.kind = item->kind,
                              .hash = item->hash,
@@ -65,7 +56,7 @@ static cp_status nearest(cp_vector_store *store, const cp_entry_filter *filter, 
         cp_index_view_nearest(view, filter, query, local(store)->n_threads, k, hits, &n_hits, err);
     for (size_t i = 0; i < n_hits; i++) {
         cp_index_item item = cp_index_view_item(view, hits[i].number);
-        if (fits(filter, &item))
+        if (cp_entry_filter_allows(filter, item.mrn, item.kind))
             out[(*n)++] = match_of(&item, hits[i].score);
         else
             ++*n_foreign;

@@ -260,22 +260,14 @@ static cp_status pinecone_remove(cp_vector_store *base, const char *mrn, const c
 
 /* ---- nearest ---------------------------------------------------------------------------- */
 
-static bool allows(const cp_entry_filter *filter, const cp_pinecone_meta *meta) {
-    if (!(filter->kinds & CP_KIND_BIT(meta->kind)))
-        return false;
-    if (!meta->mrn[0])
-        return filter->knowledge;
-    return filter->mrn &&
-           (strcmp(filter->mrn, CP_ANY_MRN) == 0 || strcmp(filter->mrn, meta->mrn) == 0);
-}
-
 /* Ours, whole, and what was asked for: its id is that of its metadata. */
 static bool belongs(const pinecone_store *store, const cp_entry_filter *filter,
                     const cp_pinecone_match *match) {
     char id[CP_PINECONE_ID_CAP];
     const cp_pinecone_meta *meta = &match->meta;
     cp_error ignored;
-    return allows(filter, meta) && strcmp(meta->model, store->model) == 0 &&
+    return cp_entry_filter_allows(filter, meta->mrn, meta->kind) &&
+           strcmp(meta->model, store->model) == 0 &&
            vector_id(meta->mrn, meta->doc, &meta->hash, meta->chunk, id, &ignored) == CP_OK &&
            strcmp(id, match->id) == 0;
 }

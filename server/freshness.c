@@ -232,6 +232,10 @@ cp_status cp_freshness_check(const cp_freshness_options *options, cp_freshness *
     const cp_mrn_list *mrns = options->mrns ? options->mrns : &all;
     cp_status status =
         options->mrns ? CP_OK : cp_mrn_list_of_store(options->tools->store, &all, err);
+    if (status == CP_OK && options->repair && mrns->n == 0)
+        status = cp_error_set(err, CP_ERR_USAGE,
+                              "the store has no patients: is it the right store? Nothing is "
+                              "repaired by removing all");
     if (status == CP_OK)
         status = read_had(&c, err);
     if (status == CP_OK && options->model && *options->model &&

@@ -94,6 +94,11 @@ static cp_status find_others(cp_ingest_run *run, const cp_mrn_list *known, cp_mr
 static cp_status remove_gone(cp_ingest_run *run, const cp_mrn_list *known, cp_error *err) {
     cp_mrn_list others;
     cp_status status = find_others(run, known, &others, err);
+    if (status == CP_OK && known->n == 0 && others.n > 0)
+        status = cp_error_set(err, CP_ERR_USAGE,
+                              "the store has no patients and the index has %zu: is it the right "
+                              "store? Nobody was removed; an empty INDEX_DIR begins anew",
+                              others.n);
     for (size_t i = 0; i < others.n && status == CP_OK; i++) {
         cp_patient_record *record = NULL;
         status = run->store->get(run->store, others.mrns[i], &record, err);

@@ -3,7 +3,8 @@
  * Commits every few hundred documents or few seconds, so that a kill loses little; a pass that is
  * started again finds what is done unchanged. A record that cannot be read is counted and passed
  * over, and stays in the index as it was; a store that does not answer ends the pass. Patients who
- * are in the index and not in the store are removed, each after one more look. One thread. */
+ * are in the index and not in the store are removed, each after one more look; but not all of them,
+ * when the store has nobody: that is a wrong setting. One thread. */
 #ifndef CP_SERVER_INGEST_RUN_H
 #define CP_SERVER_INGEST_RUN_H
 

@@ -498,6 +498,24 @@ static void a_list_of_some_patients_removes_nobody(void **state) {
     test_run_free(&run);
 }
 
+/* A wrong DATA_DIR or database is no reason to embed everything again. */
+static void an_empty_store_removes_nobody(void **state) {
+    (void)state;
+    static const char *const commands[][4] = {{NULL, "ingest"}, {NULL, "freshness", "--repair"}};
+    place p;
+    make_place(&p, 3, 4);
+    cJSON_Delete(run_json(&p, "ingest", NULL, 0));
+    write_data(p.data, 1, 0, 0);
+    for (size_t i = 0; i < CP_COUNT_OF(commands); i++) {
+        test_run run = test_run_program(commands[i], p.env, NULL);
+        assert_int_equal(run.exit_code, 2);
+        assert_non_null(strstr(cp_strbuf_text(&run.err), "the right store"));
+        test_run_free(&run);
+    }
+    write_data(p.data, 1, 3, 4);
+    cJSON_Delete(run_json(&p, "freshness", NULL, 0));
+}
+
 static void metrics_are_counts_for_a_collector(void **state) {
     (void)state;
     place p;
@@ -756,6 +774,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_commands_ingest_and_find_and_mend_each_fault),
     cmocka_unit_test(ingest_mends_the_same_faults),
     cmocka_unit_test(a_list_of_some_patients_removes_nobody),
+    cmocka_unit_test(an_empty_store_removes_nobody),
     cmocka_unit_test(metrics_are_counts_for_a_collector),
     cmocka_unit_test(wrong_settings_are_told),
     cmocka_unit_test(pinecone_is_filled_compared_and_mended),
