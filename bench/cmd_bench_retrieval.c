@@ -74,6 +74,9 @@ static cp_status run(retrieval_command *c, cp_error *err) {
     cp_sysinfo_cpu_name(c->report.cpu, sizeof c->report.cpu);
     cp_clock_stamp(c->report.stamp);
     cp_status status = read_scales(c, err);
+    if (status == CP_OK && c->plan.vectors && c->plan.embedding_model)
+        status = cp_error_set(err, CP_ERR_USAGE,
+                              "--vectors and --embedding-model: expected one of them");
     if (status == CP_OK)
         status = cp_retrieval_set_open(c->plan.data, &set, err);
     if (status == CP_OK)
@@ -99,6 +102,10 @@ static cp_args_result parse(retrieval_command *c, int argc, char **argv) {
          "Also search by vectors of this model, alone and fused", 0, 0, false},
         {"reranker-model", CP_ARG_TEXT, &p->reranker_model, "DIR",
          "Also let this model put the best 20 in order", 0, 0, false},
+        {"vectors", CP_ARG_TEXT, &p->vectors, "FILE",
+         "Instead of an embedding model: JSON Lines {\"text_sha256\", \"vector\"}", 0, 0, false},
+        {"texts", CP_ARG_TEXT, &p->texts, "FILE",
+         "Write what --vectors would need: JSON Lines {\"text_sha256\", \"text\"}", 0, 0, false},
         {"scales", CP_ARG_TEXT, &c->scales, "N,...",
          "Also latency with so many chunks: 1000,10000,100000", 0, 0, false},
         {"repeat", CP_ARG_INT, &c->repeat, "N", "Ask each question so often (default 3)", 1, 1000,

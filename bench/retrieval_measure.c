@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "bench/statistics.h"
+#include "bench/vector_file.h"
 #include "engine/vector_search.h"
 #include "llm/embedder.h"
 #include "llm/reranker.h"
@@ -18,6 +19,7 @@
 #define N_RERANKED 20
 #define AT_ONCE    64 /* texts that are embedded together */
 #define MAX_TEXT   ((size_t)64 << 10)
+#define MAX_ASKED  ((size_t)256 << 20)
 #define GAIN_2     3.0
 #define GAIN_1     1.0
 
@@ -38,7 +40,10 @@ typedef struct bench {
     cp_retrieval_report *report;
     cp_index *index;
     cp_retriever *retriever;
-    cp_embedder *embedder;
+    cp_embedder *embedder;   /* or */
+    cp_vector_file *vectors; /* or neither */
+    size_t width;            /* of their vectors; 0: there are none */
+    cp_strbuf asked;         /* texts whose vectors are wanted, as lines */
     cp_reranker *reranker;
     float *questions; /* [n_questions, width] */
     double *times;    /* [n_questions * n_repeat] */
@@ -62,10 +67,15 @@ static void progress(const bench *b, const char *line) {
         b->report->plan->on_progress(NULL, line);
 }
 
+static cp_status embed(bench *b, const char *const *texts, size_t n, float *out) {
+    return b->vectors ? cp_vector_file_get(b->vectors, texts, n, out, b->err)
+                      : cp_embedder_run(b->embedder, texts, n, out, b->err);
+}
+
 /* Vectors of all chunks of a document; *values is the caller's to free after it is put. */
 static cp_status embed_chunks(bench *b, const cp_source_doc *doc, cp_chunked *chunked,
                               int8_t **values) {
-    const size_t width = cp_embedder_width(b->embedder);
+    const size_t width = b->width;
     float *vectors = calloc(chunked->n * width, sizeof *vectors);
     cp_strbuf *texts = calloc(chunked->n, sizeof *texts);
     const char **list = calloc(chunked->n, sizeof *list);
@@ -81,7 +91,7 @@ static cp_status embed_chunks(bench *b, const cp_source_doc *doc, cp_chunked *ch
             status = cp_strbuf_check(&texts[i], "text of a chunk", b->err);
     }
     if (status == CP_OK)
-        status = cp_embedder_run(b->embedder, list, chunked->n, vectors, b->err);
+        status = embed(b, list, chunked->n, vectors);
     for (size_t i = 0; i < chunked->n && status == CP_OK; i++) {
         cp_vector *vector = &chunked->chunks[i].vector;
         vector->values = *values + i * width;
@@ -95,12 +105,26 @@ static cp_status embed_chunks(bench *b, const cp_source_doc *doc, cp_chunked *ch
     return status;
 }
 
+static cp_status ask_for_chunks(bench *b, const cp_source_doc *doc, const cp_chunked *chunked) {
+    cp_status status = CP_OK;
+    for (size_t i = 0; i < chunked->n && status == CP_OK; i++) {
+        cp_strbuf text;
+        cp_strbuf_init(&text, MAX_TEXT);
+        cp_chunk_embedding_text(doc, &chunked->chunks[i], &text);
+        status = cp_vector_file_ask(cp_strbuf_text(&text), &b->asked, b->err);
+        cp_strbuf_deinit(&text);
+    }
+    return status;
+}
+
 static cp_status put_doc(bench *b, const cp_source_doc *doc) {
     cp_chunked chunked;
     int8_t *values = NULL;
     cp_status status = cp_chunk_document(doc, cp_index_salt(b->index), &chunked, b->err);
-    if (status == CP_OK && b->embedder)
+    if (status == CP_OK && b->width > 0)
         status = embed_chunks(b, doc, &chunked, &values);
+    if (status == CP_OK && b->report->plan->texts)
+        status = ask_for_chunks(b, doc, &chunked);
     if (status == CP_OK)
         status = cp_retrieval_put(b->index, doc, doc->mrn, &chunked, b->err);
     b->report->n_documents++;
@@ -120,10 +144,19 @@ static cp_status fill_index(bench *b) {
     return status == CP_OK ? cp_index_commit(b->index, b->err) : status;
 }
 
+/* A question as the model reads it: vectors of a file are of the plain text. */
+static void write_question(const bench *b, size_t i, cp_strbuf *out) {
+    cp_strbuf_init(out, MAX_TEXT);
+    if (b->embedder)
+        cp_embedding_query_text(NULL, b->set->questions[i].text, out);
+    else
+        cp_strbuf_puts(out, b->set->questions[i].text);
+}
+
 static cp_status embed_questions(bench *b) {
-    const size_t n = b->set->n_questions, width = cp_embedder_width(b->embedder);
+    const size_t n = b->set->n_questions;
     cp_status status = CP_OK;
-    b->questions = calloc(n * width + 1, sizeof *b->questions);
+    b->questions = calloc(n * b->width + 1, sizeof *b->questions);
     if (!b->questions)
         return cp_error_no_memory(b->err, "vectors of the questions");
     for (size_t i = 0; i < n && status == CP_OK; i += AT_ONCE) {
@@ -131,15 +164,23 @@ static cp_status embed_questions(bench *b) {
         const char *list[AT_ONCE];
         const size_t some = n - i < AT_ONCE ? n - i : AT_ONCE;
         for (size_t j = 0; j < some; j++) {
-            cp_strbuf_init(&texts[j], MAX_TEXT);
-            cp_embedding_query_text(NULL, b->set->questions[i + j].text, &texts[j]);
+            write_question(b, i + j, &texts[j]);
             list[j] = cp_strbuf_text(&texts[j]);
         }
-        status = cp_embedder_run(b->embedder, list, some, b->questions + i * width, b->err);
+        status = embed(b, list, some, b->questions + i * b->width);
         for (size_t j = 0; j < some; j++)
             cp_strbuf_deinit(&texts[j]);
     }
     return status;
+}
+
+/* Writes --texts. */
+static cp_status write_texts(bench *b) {
+    cp_status status = CP_OK;
+    for (size_t i = 0; i < b->set->n_questions && status == CP_OK; i++)
+        status = cp_vector_file_ask(b->set->questions[i].text, &b->asked, b->err);
+    return status == CP_OK ? cp_file_write(b->report->plan->texts, cp_strbuf_str(&b->asked), b->err)
+                           : status;
 }
 
 /* ---- one question -------------------------------------------------------------------------- */
@@ -164,7 +205,7 @@ static cp_status find_nearest(bench *b, size_t question, cp_vector_match *out, s
     const cp_set_patient *p = b->set->questions[question].patient;
     const cp_entry_filter filter = {
         .mrn = p ? p->mrn : NULL, .knowledge = true, .kinds = CP_ALL_KINDS};
-    const size_t width = cp_embedder_width(b->embedder);
+    const size_t width = b->width;
     int8_t values[CP_VECTOR_MAX_WIDTH];
     cp_hit hits[N_NEAREST];
     cp_vector query = {.values = values};
@@ -234,7 +275,7 @@ static cp_status retrieve(bench *b, cp_retrieval_mode mode, size_t i, answer *ou
     static cp_vector_match nearest[N_NEAREST]; /* ids are borrowed until the next question */
     const cp_set_question *q = &b->set->questions[i];
     const bool vectors = mode == CP_RETRIEVE_VECTOR || mode == CP_RETRIEVE_HYBRID ||
-                         (mode == CP_RETRIEVE_RERANKED && b->embedder);
+                         (mode == CP_RETRIEVE_RERANKED && b->width > 0);
     cp_retrieve_query query = cp_retrieval_query(q, mode == CP_RETRIEVE_RERANKED ? N_RERANKED : K);
     cp_retrieved found = {0};
     cp_status status = CP_OK;
@@ -365,6 +406,14 @@ static cp_status open_models(bench *b) {
         snprintf(b->report->embedder, sizeof b->report->embedder, "%s (%s, %zu wide)",
                  cp_embedder_model(b->embedder), cp_embedder_quant(b->embedder),
                  cp_embedder_width(b->embedder));
+    if (status == CP_OK && plan->vectors)
+        status = cp_vector_file_open(plan->vectors, &b->vectors, b->err);
+    if (status == CP_OK && b->vectors)
+        snprintf(b->report->embedder, sizeof b->report->embedder, "vectors of %.80s (%zu wide)",
+                 plan->vectors, cp_vector_file_width(b->vectors));
+    b->width = b->embedder  ? cp_embedder_width(b->embedder)
+               : b->vectors ? cp_vector_file_width(b->vectors)
+                            : 0;
     if (status == CP_OK && plan->reranker_model)
         status =
             cp_reranker_open_folder(plan->reranker_model, plan->n_threads, &b->reranker, b->err);
@@ -386,18 +435,18 @@ cp_status cp_retrieval_open(const cp_retrieval_plan *plan, const cp_retrieval_se
 static cp_status prepare(bench *b) {
     const cp_retrieval_plan *plan = b->report->plan;
     cp_status status = open_models(b);
-    const cp_index_options options = {.dir = plan->index_dir,
-                                      .write = true,
-                                      .width = b->embedder ? cp_embedder_width(b->embedder) : 0,
-                                      .model = b->embedder ? cp_embedder_model(b->embedder) : ""};
+    const cp_index_options options = {
+        .dir = plan->index_dir, .write = true, .width = b->width, .model = b->report->embedder};
     if (status == CP_OK)
         status = cp_index_open(&options, &b->index, b->err);
     if (status == CP_OK)
         progress(b, "index");
     if (status == CP_OK)
         status = fill_index(b);
-    if (status == CP_OK && b->embedder)
+    if (status == CP_OK && b->width > 0)
         status = embed_questions(b);
+    if (status == CP_OK && plan->texts)
+        status = write_texts(b);
     if (status == CP_OK)
         status = cp_retrieval_open(plan, b->set, b->index, &b->retriever, b->err);
     b->times = calloc(b->set->n_questions * plan->n_repeat + 1, sizeof *b->times);
@@ -410,18 +459,21 @@ cp_status cp_retrieval_measure(const cp_retrieval_set *set, cp_retrieval_report 
     report->n_questions = set->n_questions;
     report->n_patients = set->n_patients;
     report->n_knowledge = cp_knowledge_n(set->knowledge);
+    cp_strbuf_init(&b.asked, MAX_ASKED);
     cp_status status = prepare(&b);
     if (status == CP_OK)
         status = measure_mode(&b, CP_RETRIEVE_LEXICAL);
-    if (status == CP_OK && b.embedder)
+    if (status == CP_OK && b.width > 0)
         status = measure_mode(&b, CP_RETRIEVE_VECTOR);
-    if (status == CP_OK && b.embedder)
+    if (status == CP_OK && b.width > 0)
         status = measure_mode(&b, CP_RETRIEVE_HYBRID);
     if (status == CP_OK && b.reranker)
         status = measure_mode(&b, CP_RETRIEVE_RERANKED);
     cp_retriever_free(b.retriever);
     cp_index_close(b.index);
     cp_embedder_close(b.embedder);
+    cp_vector_file_close(b.vectors);
+    cp_strbuf_deinit(&b.asked);
     cp_reranker_close(b.reranker);
     free(b.questions);
     free(b.times);

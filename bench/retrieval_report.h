@@ -56,6 +56,7 @@ typedef struct cp_scale_row {
 typedef struct cp_retrieval_plan {
     const char *data, *index_dir;                 /* index_dir NULL: in memory */
     const char *embedding_model, *reranker_model; /* folders, or NULL */
+    const char *vectors, *texts; /* files of bench/vector_file.h to read and to write, or NULL */
     size_t n_threads, n_repeat;
     size_t scales[CP_MAX_SCALES], n_scales; /* chunks */
     uint64_t seed;

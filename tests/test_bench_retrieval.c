@@ -79,6 +79,41 @@ static void the_report_says_what_was_found(void **state) {
     test_run_free(&run);
 }
 
+/* Vectors of another model: what --texts asks for, --vectors takes. */
+static void vectors_come_from_a_file_too(void **state) {
+    const char *texts = test_path(test_tmp_dir(), "texts.jsonl"),
+               *vectors = test_path(test_tmp_dir(), "vectors.jsonl");
+    cp_strbuf out;
+    const cJSON *line;
+    (void)state;
+    test_run run = BENCH("--texts", texts);
+    assert_int_equal(run.exit_code, 0);
+    test_run_free(&run);
+    cJSON *asked = test_read_jsonl(texts);
+    assert_true(cJSON_GetArraySize(asked) > 700);
+    cp_strbuf_init(&out, 1 << 20);
+    cJSON_ArrayForEach(line, asked) {
+        const char *text = cp_json_text(line, "text", "");
+        cp_strbuf_printf(&out, "{\"text_sha256\": \"%s\", \"vector\": [%zu, 1, %d]}\n",
+                         cp_json_text(line, "text_sha256", ""), strlen(text), text[0]);
+    }
+    test_write_file(vectors, out.data, out.n);
+    run = BENCH("--json", "--vectors", vectors);
+    cJSON *report = test_run_json(&run);
+    check_mode(report, "hybrid");
+    assert_non_null(strstr(cp_json_text(report, "embedding_model", ""), "3 wide"));
+    cJSON_Delete(report);
+    test_run_free(&run);
+    /* One is missing. */
+    test_write_file(vectors, out.data, (size_t)(strchr(out.data, '\n') + 1 - out.data));
+    run = BENCH("--vectors", vectors);
+    assert_int_equal(run.exit_code, 1);
+    assert_non_null(strstr(cp_strbuf_text(&run.err), "no vector of the text with SHA-256"));
+    test_run_free(&run);
+    cp_strbuf_deinit(&out);
+    cJSON_Delete(asked);
+}
+
 /* A random model finds by chance; words beside it still find. */
 static void models_take_part(void **state) {
     (void)state;
@@ -139,6 +174,8 @@ static void wrong_options_are_explained(void **state) {
         {"--data", "tests", 1, "tests/knowledge"},
         {"--embedding-model", "no-such", 1, "no-such"},
         {"--reranker-model", "no-such", 1, "no-such"},
+        {"--vectors", "no-such", 1, "no-such"},
+        {"--vectors", "README.md", 1, "README.md"},
         {"--repeat", "0", 2, "--repeat"},
     };
     (void)state;
@@ -152,6 +189,7 @@ static void wrong_options_are_explained(void **state) {
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_report_says_what_was_found),
+    cmocka_unit_test(vectors_come_from_a_file_too),
     cmocka_unit_test(models_take_part),
     cmocka_unit_test(the_page_stands_alone),
     cmocka_unit_test(an_index_in_files_says_the_same),
