@@ -461,7 +461,8 @@ const char *test_pinecone_url(void) {
 void test_pinecone_script(const test_pinecone_act *acts, size_t n) {
     pthread_mutex_lock(&lock);
     assert_true(n <= MAX_SCRIPT);
-    memcpy(api.script, acts, n * sizeof *acts);
+    for (size_t i = 0; i < n; i++)
+        api.script[i] = acts[i];
     api.n_script = n;
     api.at = 0;
     pthread_mutex_unlock(&lock);

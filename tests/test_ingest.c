@@ -64,10 +64,13 @@ static void write_data(const char *data, int first, int n, int n_docs) {
 }
 
 static const char *fresh_folder(const char *kind) {
-    static int number;
+    static char paths[64][600];
+    static size_t number;
     char name[64];
-    snprintf(name, sizeof name, "ingest-%s-%d", kind, number++);
-    return strdup(make_folder(test_tmp_dir(), name)); /* few, and for the whole run */
+    assert_true(number < CP_COUNT_OF(paths));
+    snprintf(name, sizeof name, "ingest-%s-%zu", kind, number);
+    snprintf(paths[number], sizeof paths[0], "%s", make_folder(test_tmp_dir(), name));
+    return paths[number++];
 }
 
 /* ---- the core --------------------------------------------------------------------------- */
@@ -745,8 +748,9 @@ static void the_feed_of_imports_tells_whole_lines_once(void **state) {
     assert_cp_ok(feed->next(feed, 0, &changed, &all, &err)); /* the half line is not told */
     assert_int_equal(changed.n, 1);
     feed->close(feed);
-    test_write_file(
-        path, "{\"patient\":{\"mrn\":\"A-1\"}}\n{\"patient\":{\"mrn\":\"B-1\"}}\nnonsense\n", 63);
+    static const char all_lines[] =
+        "{\"patient\":{\"mrn\":\"A-1\"}}\n{\"patient\":{\"mrn\":\"B-1\"}}\nnonsense\n";
+    test_write_file(path, all_lines, strlen(all_lines));
     assert_cp_ok(cp_change_feed_open_imports(path, cp_strbuf_text(&position), &feed, &all, &err));
     assert_false(all);
     assert_cp_ok(feed->next(feed, 0, &changed, &all, &err));
