@@ -45,7 +45,9 @@ static const cp_setting table[] = {
     TEXT("MODEL_CACHE_DIR", "model-cache-dir", model_cache_dir, "models",
          "Folder that holds the model folders"),
     TEXT("EMBEDDING_MODEL", "embedding-model", embedding_model, "",
-         "Model for /v1/embeddings: a folder in MODEL_CACHE_DIR, or a path"),
+         "Model that makes vectors, for retrieval and /v1/embeddings: a folder in MODEL_CACHE_DIR, "
+         "or "
+         "a path"),
     TEXT("RERANKER_MODEL", "reranker-model", reranker_model, "",
          "Model that puts passages in order, and for /v1/rerank: a folder in MODEL_CACHE_DIR, or a "
          "path"),
