@@ -122,7 +122,7 @@ cp_status cp_vector_file_get(const cp_vector_file *f, const char *const *texts, 
                              float *out, cp_error *err) {
     for (size_t i = 0; i < n; i++) {
         char hex[2 * CP_SHA256_BYTES + 1];
-        entry key;
+        entry key = {.number = 0};
         cp_status status = cp_sha256_of((cp_str){texts[i], strlen(texts[i])}, &key.key, err);
         if (status != CP_OK)
             return status;
