@@ -13,16 +13,19 @@
 #define OWN_WEIGHT     2.5f /* of the record's documents, beside those of the knowledge base */
 #define KNOWN_WEIGHT   0.3f /* more for each of the patient's names that a document is about */
 #define MOST_KNOWN     3    /* of them */
-#define SECOND_PART    0.5f /* of the score of a document's further chunks */
-#define NO_DOC         SIZE_MAX
-#define FIRST_PLACES   5 /* that record and knowledge base share, where both have something */
-#define MOST_OWN       4
-#define MOST_NOBODYS   3
+/* Of a record's medicines or conditions, and words of one: every chunk is held against them. */
+#define MOST_NAMES      256
+#define MOST_NAME_WORDS 12
+#define SECOND_PART     0.5f /* of the score of a document's further chunks */
+#define NO_DOC          SIZE_MAX
+#define FIRST_PLACES    5 /* that record and knowledge base share, where both have something */
+#define MOST_OWN        4
+#define MOST_NOBODYS    3
 
 /* ---- names --------------------------------------------------------------------------------- */
 
 static bool add_name(cp_names *to, const cp_words *words, uint64_t salt) {
-    for (size_t i = 0; i < words->n; i++) {
+    for (size_t i = 0; i < words->n && i < MOST_NAME_WORDS; i++) {
         if (words->items[i].stop)
             continue;
         if (!cp_grow((void **)&to->terms, &to->cap, to->n + 1, sizeof *to->terms))
@@ -41,7 +44,7 @@ static bool add_name(cp_names *to, const cp_words *words, uint64_t salt) {
 cp_status cp_names_add(cp_names *to, const char *const *names, size_t n, uint64_t salt,
                        cp_error *err) {
     cp_status status = CP_OK;
-    for (size_t i = 0; i < n && names && names[i] && status == CP_OK; i++) {
+    for (size_t i = 0; i < n && i < MOST_NAMES && names && names[i] && status == CP_OK; i++) {
         cp_words words;
         status = cp_words_split((cp_str){names[i], strlen(names[i])}, &words, err);
         if (status == CP_OK && !add_name(to, &words, salt))
@@ -68,9 +71,9 @@ static bool is_same_name(const cp_names *a, size_t i, const cp_names *b, size_t 
     return n >= (n_a < n_b ? n_a : n_b);
 }
 
-size_t cp_names_shared(const cp_names *a, const cp_names *b) {
+size_t cp_names_shared(const cp_names *a, const cp_names *b, size_t most) {
     size_t n = 0;
-    for (size_t i = 0; i < a->n_names; i++)
+    for (size_t i = 0; i < a->n_names && n < most; i++)
         for (size_t j = 0; j < b->n_names; j++)
             if (is_same_name(a, i, b, j)) {
                 n++;
@@ -88,7 +91,9 @@ static const cp_source_doc *doc_at(const cp_candidates *c, size_t number) {
 
 static uint32_t *slot_of(const cp_candidates *c, const char *id) {
     const size_t mask = c->n_slots - 1;
-    for (size_t at = XXH3_64bits(id, strlen(id)) & mask;; at = (at + 1) & mask)
+    const uint64_t seed =
+        (uint64_t)(uintptr_t)c->slots; /* ids cannot be chosen to meet in a slot */
+    for (size_t at = XXH3_64bits_withSeed(id, strlen(id), seed) & mask;; at = (at + 1) & mask)
         if (c->slots[at] == 0 || strcmp(c->query->docs[c->slots[at] - 1].id, id) == 0)
             return &c->slots[at];
 }
@@ -101,8 +106,10 @@ cp_status cp_candidates_init(cp_candidates *c, const cp_knowledge *knowledge,
     c->slots = calloc(c->n_slots, sizeof *c->slots);
     if (!c->slots)
         return cp_error_no_memory(err, "candidates");
-    for (size_t i = 0; i < query->n_docs; i++)
-        *slot_of(c, query->docs[i].id) = (uint32_t)i + 1;
+    for (size_t i = 0; i < query->n_docs; i++) {
+        uint32_t *slot = slot_of(c, query->docs[i].id);
+        *slot = *slot ? *slot : (uint32_t)i + 1; /* the first of a name, as everywhere */
+    }
     return CP_OK;
 }
 
@@ -199,8 +206,8 @@ static void lift(cp_candidates *c, const cp_names *patient, const cp_names *abou
         if (item->doc < c->query->n_docs) {
             item->lexical *= OWN_WEIGHT;
         } else if (patient->n_names > 0) {
-            size_t n = cp_names_shared(patient, &about[item->doc - c->query->n_docs]);
-            item->lexical *= 1 + KNOWN_WEIGHT * (float)(n > MOST_KNOWN ? MOST_KNOWN : n);
+            size_t n = cp_names_shared(patient, &about[item->doc - c->query->n_docs], MOST_KNOWN);
+            item->lexical *= 1 + KNOWN_WEIGHT * (float)n;
         }
     }
 }

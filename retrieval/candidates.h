@@ -21,8 +21,8 @@ typedef struct cp_names {
 cp_status cp_names_add(cp_names *to, const char *const *names, size_t n, uint64_t salt,
                        cp_error *err) CP_MUST_CHECK;
 void cp_names_deinit(cp_names *names);
-/* How many of `a` are also in `b`. */
-size_t cp_names_shared(const cp_names *a, const cp_names *b);
+/* How many of `a` are also in `b`; counts to `most`. */
+size_t cp_names_shared(const cp_names *a, const cp_names *b, size_t most);
 
 /* A hit as an index tells it. */
 typedef struct cp_claimed_hit {

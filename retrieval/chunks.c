@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_TITLE     200  /* bytes of a title before each chunk: records set no limit */
 #define HEAD_COUNT     2    /* a word of the title or of `also` counts like this many in the text */
 #define MOST_HEAD      192  /* words of title and `also` that are looked at */
 #define MOST_HEAD_TEXT 4096 /* their bytes, each */
@@ -200,7 +201,11 @@ void cp_chunked_deinit(cp_chunked *chunked) {
 }
 
 void cp_chunk_embedding_text(const cp_source_doc *doc, const cp_chunk *chunk, cp_strbuf *out) {
-    cp_strbuf_puts(out, doc->title);
+    size_t n = strnlen(doc->title, MOST_TITLE + 1);
+    if (n > MOST_TITLE)
+        for (n = MOST_TITLE; n > 0 && ((unsigned char)doc->title[n] & 0xc0) == 0x80; n--)
+            ;
+    cp_strbuf_append(out, doc->title, n);
     cp_strbuf_puts(out, "\n");
     cp_strbuf_append(out, doc->text.data + chunk->begin, chunk->n);
 }

@@ -312,6 +312,7 @@ static void drop_line_marks(cp_str quote, cp_strbuf *out) {
     for (size_t i = 0; i < quote.n; i++) {
         bool mark = quote.data[i] == '>' && (i == 0 || quote.data[i - 1] == '\n') &&
                     i + 1 < quote.n && quote.data[i + 1] == ' ';
+        mark &= i > 0 || quote.n < 3 || quote.data[2] < '0' || quote.data[2] > '9'; /* "> 39 C" */
         if (!mark)
             cp_strbuf_putc(out, quote.data[i]);
     }

@@ -285,6 +285,9 @@ static bool joins(uint32_t before, uint32_t sign, uint32_t after) {
     case '.':
     case ',':
     case ':':
+    case 0xb7: /* decimal points of other hands: the middle dot, */
+    case 0x2219:
+    case 0x66b: /* the Arabic one */
         return is_digit(before) && is_digit(after);
     default:
         return false;

@@ -361,8 +361,8 @@ static cp_status reopen(cp_index *index, cp_error *err) {
         strcmp(head->model, index->model) != 0) {
         cp_index_pair_close(&pair);
         return cp_error_set(err, CP_ERR_UNSUPPORTED,
-                            "%s: another index has taken its place; open "
-                            "it again",
+                            "%s: another index has taken its place; it is "
+                            "taken in at the next start",
                             index->dir);
     }
     publish_pair(index, &pair);
@@ -376,7 +376,7 @@ cp_status cp_index_refresh(cp_index *index, cp_error *err) {
     cp_status status = cp_index_current_read(index->dir, &number, err);
     if (status != CP_OK)
         return status;
-    if (number != index->pair.number)
+    if (number != index->pair.number || cp_index_tail_is_replaced(&index->pair.tail))
         return reopen(index, err);
     if (!cp_index_tail_has_grown(&index->pair.tail))
         return CP_OK;

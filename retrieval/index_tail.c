@@ -210,6 +210,12 @@ bool cp_index_tail_has_grown(const cp_index_tail *tail) {
     return file_bytes(tail) != tail->end;
 }
 
+bool cp_index_tail_is_replaced(const cp_index_tail *tail) {
+    struct stat ours, named;
+    return fstat(tail->fd, &ours) == 0 && stat(tail->path, &named) == 0 &&
+           (ours.st_dev != named.st_dev || ours.st_ino != named.st_ino);
+}
+
 bool cp_index_tail_is_same(const cp_index_tail *tail) {
     frame_head head;
     return tail->last == 0 ||

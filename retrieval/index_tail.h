@@ -42,6 +42,8 @@ cp_status cp_index_tail_read(cp_index_tail *tail, bool *more, unsigned char **im
  * whose disk was full may have taken it back). */
 bool cp_index_tail_has_grown(const cp_index_tail *tail);
 bool cp_index_tail_is_same(const cp_index_tail *tail);
+/* Whether another file has its name: the folder was emptied and filled anew. */
+bool cp_index_tail_is_replaced(const cp_index_tail *tail);
 /* After the last frame: nothing, or one that was not finished, which is cut off for writing. A
  * whole frame behind something else is damage: CP_ERR_FORMAT. */
 cp_status cp_index_tail_mend(cp_index_tail *tail, bool write, cp_error *err) CP_MUST_CHECK;

@@ -57,7 +57,7 @@ static cp_status read_text(maker *m, cp_str text, cp_error *err) {
     return status;
 }
 
-/* The record's newest documents come last. */
+/* From the end: of each kind the newest come last. */
 static cp_status read_record(maker *m, cp_error *err) {
     size_t left = MOST_RECORD_BYTES;
     cp_status status = CP_OK;
@@ -66,7 +66,7 @@ static cp_status read_record(maker *m, cp_error *err) {
         const cp_source_doc *doc = &m->with->docs[i - 1];
         const cp_str title = {doc->title, strlen(doc->title)};
         if (title.n > left || doc->text.n > left - title.n)
-            break;
+            continue; /* one long text keeps no other out */
         left -= title.n + doc->text.n;
         status = read_text(m, title, err);
         if (status == CP_OK)

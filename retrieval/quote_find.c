@@ -106,14 +106,29 @@ static bool negated_before(const cp_shown *shown, cp_str text, size_t at) {
     return false;
 }
 
+/* The word that ends at `at`. */
+static cp_str word_before(cp_str text, size_t at) {
+    size_t begin = at;
+    while (begin > 0 && at - begin < LOOK && text.data[begin - 1] != ' ')
+        begin--;
+    return (cp_str){text.data + begin, at - begin};
+}
+
+/* What is said, and then taken back: "pain at rest denied". Behind "and" something new begins:
+ * "hard and cannot be pushed back". */
 static bool negated_after(const cp_shown *shown, cp_str text, size_t at) {
-    static const char *const negations[] = {"not", "never", "nor", NULL};
+    static const char *const turning[] = {"not",    "never",  "nor",      "cannot", "none",
+                                          "denied", "absent", "negative", NULL};
+    static const char *const joining[] = {"and", "or", "but", NULL};
     if (at >= text.n || text.data[at] != ' ' || is_line_border(shown, at))
         return false;
     size_t begin = at + 1, end = begin + 1;
     while (end < text.n && end - begin < LOOK && !cp_fold_is_border(text, end))
         end++;
-    return begin < text.n && is_one_of((cp_str){text.data + begin, end - begin}, negations);
+    cp_str word = {text.data + begin, end - begin};
+    bool is_short = word.n > 3 && memcmp(word.data + word.n - 3, "n't", 3) == 0;
+    return begin < text.n && (is_short || is_one_of(word, turning)) &&
+           !is_one_of(word_before(text, at), joining);
 }
 
 static cp_str folded_text(const cp_shown *shown) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define MAX_TEXT_BYTES ((size_t)8 << 20) /* of what is written out for one entry */
 #define DAY_CAP        32
@@ -83,6 +84,8 @@ typedef struct maker {
     cp_record_docs *out;
     const char *mrn;
     cp_strbuf *title, *text; /* the entry's own */
+    uint32_t *ids; /* [n_ids] open addressing: the number of the document with an id, + 1 */
+    size_t n_ids;  /* a power of two */
     cp_error *err;
 } maker;
 
@@ -162,11 +165,23 @@ static bool is_blank(cp_str text) {
     return true;
 }
 
+/* Where the document with this id is noted, or would be. */
+static uint32_t *slot_of(const maker *m, const char *id) {
+    const uint64_t seed = (uint64_t)(uintptr_t)m->ids; /* ids cannot be chosen to meet in a slot */
+    size_t at = XXH3_64bits_withSeed(id, strlen(id), seed) & (m->n_ids - 1);
+    while (m->ids[at] > 0 && strcmp(m->out->docs[m->ids[at] - 1].id, id) != 0)
+        at = (at + 1) & (m->n_ids - 1);
+    return &m->ids[at];
+}
+
+/* Of two entries with one id the first counts: a citation names its document by it. */
 static cp_status add_doc(maker *m, cp_source_doc doc) {
-    if (!*doc.id || strlen(doc.id) > CP_DOC_ID_BYTES || is_blank(doc.text)) {
+    uint32_t *slot = slot_of(m, doc.id);
+    if (!*doc.id || strlen(doc.id) > CP_DOC_ID_BYTES || is_blank(doc.text) || *slot > 0) {
         m->out->n_left_out++;
         return CP_OK;
     }
+    *slot = (uint32_t)m->out->n + 1;
     m->out->docs[m->out->n] = doc;
     return cp_source_doc_seal(&m->out->docs[m->out->n++], m->err);
 }
@@ -240,7 +255,10 @@ cp_status cp_record_docs_make(const char *mrn, const cJSON *documents, const cJS
         n += cJSON_IsArray(lists[i].list) ? (size_t)cJSON_GetArraySize(lists[i].list) : 0;
     out->docs = calloc(n + 1, sizeof *out->docs);
     out->texts = calloc(2 * n + 1, sizeof *out->texts);
-    if (!out->docs || !out->texts)
+    for (m.n_ids = 4; m.n_ids < 2 * n;)
+        m.n_ids *= 2;
+    m.ids = calloc(m.n_ids, sizeof *m.ids);
+    if (!out->docs || !out->texts || !m.ids)
         status = cp_error_no_memory(err, "documents of a record");
     for (size_t i = 0; i < sizeof lists / sizeof *lists && status == CP_OK; i++) {
         const cJSON *entry;
@@ -251,6 +269,7 @@ cp_status cp_record_docs_make(const char *mrn, const cJSON *documents, const cJS
                 status = add_entry(&m, entry, lists[i].kind);
         }
     }
+    free(m.ids);
     if (status != CP_OK)
         cp_record_docs_deinit(out);
     return status;

@@ -9,7 +9,7 @@
 
 typedef struct cp_record_docs {
     cp_source_doc *docs;  /* [n] sealed; texts are this struct's or the trees' */
-    size_t n, n_left_out; /* left out: no id, an id that is too long, no text */
+    size_t n, n_left_out; /* left out: no id, one that is too long or was there before, no text */
     cp_strbuf *texts;     /* the struct's own */
     size_t n_texts;
 } cp_record_docs;

@@ -54,7 +54,8 @@ cp_status cp_term_values_make(const cp_index_view *view, const cp_query_terms *t
                                         .group = term->group};
     }
     qsort(out->items, out->n, sizeof *out->items, by_hash);
-    if (!(out->mean_words > 0))
+    const cp_index_stats stats = cp_index_view_stats(view);
+    if (stats.n_chunks + stats.n_dead == 0)
         take_spare(out, spare, n_spare);
     return CP_OK;
 }

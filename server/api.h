@@ -22,6 +22,7 @@ typedef struct cp_api {
     cp_triage *triage;
     cp_openai *openai;
     atomic_bool draining;
+    atomic_size_t n_patient_jobs; /* accepted by `patients` and not answered yet */
     cp_metrics *metrics;
     cp_access *access; /* NULL: no keys */
     cp_address_limit *addresses;

@@ -192,6 +192,8 @@ static void put_asked(const cp_audit_entry *entry, cp_str thinking, cp_json_writ
         if (entry->schema_text)
             cp_json_member_text(w, "schema", entry->schema_text);
     }
+    if (!entry->request && entry->question)
+        cp_json_member_text(w, "question", entry->question);
     if (entry->session_id)
         cp_json_member_text(w, "session_id", entry->session_id);
     cp_json_member_int(w, "thinking_bytes", (int64_t)thinking.n);

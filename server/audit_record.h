@@ -30,6 +30,7 @@ typedef struct cp_audit_entry {
     const char *trace_id, *key_id;
     const char *mrn;           /* only its hash is kept */
     const char *session_id;    /* sealed, never in the clear; NULL for none */
+    const char *question;      /* sealed where there is no `request` that holds it; NULL for none */
     const char *const *rules;  /* [n_rules] ids of those that fired */
     const bool *rules_earlier; /* [n_rules] for what an earlier turn said; NULL: none */
     size_t n_rules;

@@ -17,7 +17,8 @@
 typedef struct imports_feed {
     cp_change_feed base;
     char path[CP_PATH_CAP];
-    size_t at; /* bytes of whole lines that were told */
+    size_t at;     /* bytes of whole lines that were told */
+    size_t looked; /* the size that was read last */
 } imports_feed;
 
 static size_t size_of(const char *path) {
@@ -66,10 +67,16 @@ static cp_status imports_next(cp_change_feed *base, int64_t ms, cp_mrn_list *cha
                               cp_error *err) {
     imports_feed *feed = (imports_feed *)base;
     const struct timespec wait = {.tv_nsec = LOOK_MS * 1000000L};
-    for (; ms > 0 && size_of(feed->path) == feed->at; ms -= LOOK_MS)
+    /* A last line without its end is looked at once, until there is more. */
+    for (; ms > 0 && (size_of(feed->path) == feed->at || size_of(feed->path) == feed->looked);
+         ms -= LOOK_MS)
         if (nanosleep(&wait, NULL) != 0)
             break; /* a signal */
-    return size_of(feed->path) == feed->at ? CP_OK : tell_lines(feed, changed, all, err);
+    size_t size = size_of(feed->path);
+    if (size == feed->at || size == feed->looked)
+        return CP_OK;
+    feed->looked = size;
+    return tell_lines(feed, changed, all, err);
 }
 
 static cp_status imports_position(cp_change_feed *base, cp_strbuf *out, cp_error *err) {

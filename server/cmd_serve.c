@@ -193,7 +193,9 @@ static cp_status start(serving *s, cp_error *err) {
     s->api.patients = (cp_patients_api){.patients = s->patients,
                                         .audit = s->audit,
                                         .memory = cp_triage_memory(s->triage),
-                                        .knowledge = cp_grounding_knowledge(s->grounding)};
+                                        .knowledge = cp_grounding_knowledge(s->grounding),
+                                        .draining = &s->api.draining,
+                                        .n_unfinished = &s->api.n_patient_jobs};
     s->api.grounding = s->grounding;
     s->api.openai = s->openai;
     s->api.triage = s->triage;
@@ -248,7 +250,8 @@ static bool serve(const serving *s) {
 }
 
 static size_t n_unfinished(const serving *s) {
-    return cp_triage_n_unfinished(s->triage) + cp_openai_n_unfinished(s->openai);
+    return cp_triage_n_unfinished(s->triage) + cp_openai_n_unfinished(s->openai) +
+           atomic_load(&s->api.n_patient_jobs);
 }
 
 /* Waits until everything accepted is answered; false when time is up or another signal came. */

@@ -118,7 +118,9 @@ void cp_grounding_tick(cp_grounding *g) {
     if (!g->index || now - g->refreshed_ns < REFRESH_NS)
         return;
     g->refreshed_ns = now;
-    if (cp_index_refresh(g->index, &err) != CP_OK)
+    bool was_behind = g->is_behind;
+    g->is_behind = cp_index_refresh(g->index, &err) != CP_OK;
+    if (g->is_behind && !was_behind)
         cp_log(CP_LOG_WARN, "the index cannot be read anew", CP_LOG_S("reason", err.message));
 }
 

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define MAX_TEXT_BYTES ((size_t)64 << 10)
+#define MAX_ASKED                                                                                  \
+    2048 /* bytes of a question that are embedded: its beginning says what it is about */
 
 /* What a step needs beyond its job. */
 typedef struct cp_grounding_steps {
@@ -175,15 +177,17 @@ static cp_status write_candidates(cp_grounding_steps *s, cp_error *err) {
     s->scores = calloc(found->n, sizeof *s->scores);
     if (!s->texts || !s->docs || !s->scores)
         return cp_error_no_memory(err, "the candidates");
-    for (; s->n_texts < found->n; s->n_texts++) {
-        const cp_passage *passage = &found->passages[s->n_texts];
+    for (size_t i = 0; i < found->n; i++) {
+        const cp_passage *passage = &found->passages[i];
         const cp_chunk chunk = {.begin = passage->begin, .n = passage->n};
-        cp_strbuf *text = &s->texts[s->n_texts];
+        cp_strbuf *text = &s->texts[s->n_texts++];
         cp_strbuf_init(text, MAX_TEXT_BYTES);
         cp_chunk_embedding_text(passage->doc, &chunk, text);
-        s->docs[s->n_texts] = cp_strbuf_str(text);
-        if (text->failed != CP_OK)
+        if (text->failed == CP_ERR_NO_MEMORY)
             return cp_error_no_memory(err, "a candidate");
+        s->docs[i] = text->failed == CP_OK /* else a title without end */
+                         ? cp_strbuf_str(text)
+                         : (cp_str){passage->doc->text.data + passage->begin, passage->n};
     }
     return CP_OK;
 }
@@ -275,7 +279,10 @@ static cp_grounding_steps *steps_of(cp_store_task *task) {
 /* In a thread that may wait. */
 static void ask_store(cp_store_task *task) {
     cp_grounding_steps *s = steps_of(task);
-    find_nearest(s);
+    if (is_late(s))
+        note_failure(s, CP_STAGE_NEAREST, "too late");
+    else
+        find_nearest(s);
     retrieve(s);
 }
 
@@ -318,9 +325,25 @@ static bool embed_piece(void *user) {
     return false;
 }
 
+/* The question as the embedding model reads it, cut on a character's border. */
+static void write_asked(cp_grounding_steps *s) {
+    const char *query = s->job->query;
+    size_t n = strnlen(query, MAX_ASKED + 1);
+    cp_strbuf cut;
+    if (n > MAX_ASKED)
+        for (n = MAX_ASKED; n > 0 && ((unsigned char)query[n] & 0xc0) == 0x80; n--)
+            ;
+    cp_strbuf_init(&cut, MAX_ASKED + 1);
+    cp_strbuf_append(&cut, query, n);
+    cp_embedding_query_text(NULL, cp_strbuf_text(&cut), &s->asked);
+    if (cut.failed != CP_OK)
+        s->asked.failed = cut.failed;
+    cp_strbuf_deinit(&cut);
+}
+
 static cp_status begin_embedding(cp_grounding_steps *s, cp_error *err) {
     size_t width = s->of->vectors->width;
-    cp_embedding_query_text(NULL, s->job->query, &s->asked);
+    write_asked(s);
     s->vector = calloc(width, sizeof *s->vector);
     s->values = calloc(width, 1);
     s->matches = calloc(CP_GROUNDING_NEAREST, sizeof *s->matches);

@@ -14,6 +14,7 @@ struct cp_grounding {
     cp_claim_terms *terms;
     size_t k;              /* passages of an answer; 0: retrieval is off */
     uint64_t refreshed_ns; /* the tick's */
+    bool is_behind;        /* the index could not be read anew; it was logged */
 };
 
 /* Candidates that a reranker orders, for each passage that is kept; and nearest chunks that are

@@ -89,7 +89,11 @@ static cp_status ingest_changed(cp_follow *f, cp_mrn_list *changed, cp_error *er
     cp_mrn_list_sort(changed);
     for (size_t i = 0; i < changed->n && status == CP_OK; i++)
         status = cp_ingest_run_one(f->run, changed->mrns[i], err);
-    return status == CP_OK ? cp_index_commit(f->run->target.index, err) : status;
+    /* Also after a failure: what is put must not wait for a commit after which it is no longer so.
+     */
+    cp_error late;
+    cp_status committed = cp_index_commit(f->run->target.index, status == CP_OK ? err : &late);
+    return status == CP_OK ? committed : status;
 }
 
 static void log_changes(const cp_change_feed *feed, size_t n_patients, bool all,

@@ -12,22 +12,25 @@ static bool is_bad_record(cp_status status) {
     return status == CP_ERR_FORMAT || status == CP_ERR_LIMIT;
 }
 
+static cp_status pass_over(cp_ingest_run *run, const char *mrn, const cp_error *err) {
+    run->failed++;
+    if (run->on_failed)
+        run->on_failed(run->user, mrn, err);
+    return CP_OK;
+}
+
 cp_status cp_ingest_run_one(cp_ingest_run *run, const char *mrn, cp_error *err) {
     cp_patient_record *record = NULL;
     cp_status status = run->store->get(run->store, mrn, &record, err);
-    if (is_bad_record(status)) {
-        run->failed++;
-        if (run->on_failed)
-            run->on_failed(run->user, mrn, err);
-        return CP_OK;
-    }
+    if (is_bad_record(status))
+        return pass_over(run, mrn, err);
     if (status != CP_OK && status != CP_ERR_NOT_FOUND)
         return status;
     status = cp_ingest_patient(&run->target, mrn, record, &run->counts, err);
     run->patients += record != NULL;
     run->gone += record == NULL;
     cp_patient_record_free(record);
-    return status;
+    return status == CP_ERR_LIMIT ? pass_over(run, mrn, err) : status;
 }
 
 /* ---- commits ---------------------------------------------------------------------------- */
@@ -40,7 +43,8 @@ static cp_status commit(cp_ingest_run *run, cp_error *err) {
     size_t written = n_written(run);
     cp_status status =
         written != run->written_then ? cp_index_commit(run->target.index, err) : CP_OK;
-    run->written_then = written;
+    if (status == CP_OK)
+        run->written_then = written;
     run->committed_ns = cp_clock_ns();
     return status;
 }

@@ -175,6 +175,10 @@ static cp_status try_stream(mongo_feed *feed, const bson_t *token, mongoc_change
 static cp_status tell_event(const bson_t *event, cp_mrn_list *changed, bool *all, cp_error *err) {
     cJSON *tree = NULL;
     cp_status status = cp_mongo_to_json(event, &tree, err);
+    if (status == CP_ERR_FORMAT || status == CP_ERR_LIMIT) { /* somebody wrote what is no JSON */
+        *all = true;
+        return CP_OK;
+    }
     if (status != CP_OK)
         return status;
     const char *type = cp_json_text(tree, "operationType", "");

@@ -64,16 +64,29 @@ struct read_job {
     reply_writer *write;
     cp_memory memory;
     const cp_knowledge *knowledge;
+    atomic_size_t *n_unfinished;
     cp_api_error error; /* the writer's, where there is no reply; status 0: none */
     bool deferred;
 };
 
+/* Counted before the look at `draining`: either this sees the drain, or the drain sees the job. */
+static bool accept(const cp_patients_api *api, cp_http_request *request) {
+    atomic_fetch_add(api->n_unfinished, 1);
+    if (!atomic_load(api->draining))
+        return true;
+    atomic_fetch_sub(api->n_unfinished, 1);
+    cp_http_fail(request, &cp_api_draining);
+    return false;
+}
+
 static void end_read(read_job *j) {
     cp_http_request *http = j->http;
+    atomic_size_t *n_unfinished = j->n_unfinished;
     bool deferred = j->deferred;
     free(j);
     if (deferred)
         cp_http_finish(http);
+    atomic_fetch_sub(n_unfinished, 1);
 }
 
 static void on_read_recorded(void *user, cp_status status, const cp_error *err) {
@@ -151,8 +164,13 @@ static void read_record(const cp_patients_api *api, cp_http_request *request, re
     j->audit = api->audit;
     j->memory = api->memory;
     j->knowledge = api->knowledge;
+    j->n_unfinished = api->n_unfinished;
     j->write = write;
     j->deferred = cp_patients_waits(api->patients) || api->audit;
+    if (!accept(api, request)) {
+        free(j);
+        return;
+    }
     if (j->deferred)
         cp_http_defer(request);
     cp_patients_look_up(api->patients, &j->lookup);
@@ -299,15 +317,18 @@ typedef struct import_job {
     cp_store_task task; /* first: the pool has a pointer to it */
     cp_patients *patients;
     cp_audit *audit;
+    atomic_size_t *n_unfinished;
     cp_http_request *http;
 } import_job;
 
 static void end_import(import_job *j, const cp_api_error *error) {
     cp_http_request *http = j->http;
+    atomic_size_t *n_unfinished = j->n_unfinished;
     if (error)
         cp_http_fail(http, error);
     free(j);
     cp_http_finish(http);
+    atomic_fetch_sub(n_unfinished, 1);
 }
 
 static void write_imported(const cp_fhir_import *import, cp_strbuf *out) {
@@ -445,8 +466,13 @@ void cp_patients_handle_import(const cp_patients_api *api, cp_http_request *requ
         .task = {.run = run_import, .drop = drop_import, .is_unwanted = importer_left},
         .patients = api->patients,
         .audit = api->audit,
+        .n_unfinished = api->n_unfinished,
         .http = request,
     };
+    if (!accept(api, request)) {
+        free(j);
+        return;
+    }
     cp_http_defer(request);
     if (cp_store_pool_submit(cp_patients_pool(api->patients), &j->task) != CP_OK)
         end_import(j, &full);

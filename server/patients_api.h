@@ -22,6 +22,8 @@
 #include "server/patient_notes.h"
 #include "server/patients.h"
 
+#include <stdatomic.h>
+
 #define CP_IMPORT_MAX_BYTES ((size_t)8 << 20)
 
 typedef struct cp_patients_api {
@@ -29,6 +31,8 @@ typedef struct cp_patients_api {
     cp_audit *audit;               /* NULL: none */
     cp_memory memory;              /* what summaries tell of earlier conversations */
     const cp_knowledge *knowledge; /* documents that are nobody's */
+    const atomic_bool *draining;   /* then nothing new is accepted */
+    atomic_size_t *n_unfinished;   /* accepted and not answered yet */
 } cp_patients_api;
 
 void cp_patients_handle_record(const cp_patients_api *api, cp_http_request *request);

@@ -145,7 +145,8 @@ static const cp_setting table[] = {
     NUMBER("KEYLESS_PER_MINUTE", "keyless-per-minute", keyless_per_minute, "0", 0, CP_RATE_MAX,
            "Where there are no API keys: requests a minute of one address (0: no limit)"),
     NUMBER("REQUEST_TIMEOUT_S", "request-timeout-s", request_timeout_s, "300", 1, 3600,
-           "Seconds from accepting a triage to its answer; then 504"),
+           "Seconds from accepting a request to its answer; then a triage is answered by the rules "
+           "alone, others with 504"),
     NUMBER("HEADER_TIMEOUT_S", "header-timeout-s", header_timeout_s, "10", 1, 600,
            "Seconds a client has to send a request's headers"),
     NUMBER("BODY_TIMEOUT_S", "body-timeout-s", body_timeout_s, "20", 1, 600,

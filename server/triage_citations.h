@@ -15,7 +15,7 @@
 typedef struct cp_triage_grounds {
     const cp_triage_sources *sources;
     cp_str given;                /* record, sources and questions as they stood in the prompt */
-    const cp_claim_terms *terms; /* NULL: nothing is retrieved, and claims are not looked at */
+    const cp_claim_terms *terms; /* NULL: there was no prompt, and nothing is looked at */
     const cp_claim_names *names; /* of the record */
     const char *mode;            /* "lexical", "hybrid", "reranked" */
 } cp_triage_grounds;

@@ -171,6 +171,7 @@ static cp_status submit_record(cp_triage_job *j, const cp_llm_result *result, cp
         rules[i] = j->finding.rules[i]->id;
     entry.mrn = j->request.mrn;
     entry.session_id = j->request.session_id;
+    entry.question = j->request.query;
     entry.rules = rules;
     entry.rules_earlier = j->finding.earlier;
     entry.n_rules = j->finding.n;
@@ -185,9 +186,10 @@ static cp_status submit_record(cp_triage_job *j, const cp_llm_result *result, cp
     return cp_audit_submit(j->triage->with.audit, &entry, done, j, err);
 }
 
-/* The reply from what there is, once its record is on the disk. */
-static void answer(cp_triage_job *j, const cp_llm_result *result, const char *fault,
-                   int retry_after_s) {
+/* The reply from what there is of `result`, once the record of what left is on the disk: `seen`,
+ * where a stream showed more than the reply says. */
+static void answer_seen(cp_triage_job *j, const cp_llm_result *result, const cp_llm_result *seen,
+                        const char *fault, int retry_after_s) {
     cp_error err;
     if (!j->stream) /* whose head has left */
         j->http->reply.retry_after_s = retry_after_s;
@@ -195,8 +197,19 @@ static void answer(cp_triage_job *j, const cp_llm_result *result, const char *fa
         finish_with(j, &cp_api_no_memory);
     else if (!j->triage->with.audit)
         deliver(j);
-    else if (submit_record(j, result, on_recorded, &err) != CP_OK)
+    else if (submit_record(j, seen, on_recorded, &err) != CP_OK)
         on_recorded(j, err.status, &err);
+}
+
+static void answer(cp_triage_job *j, const cp_llm_result *result, const char *fault,
+                   int retry_after_s) {
+    answer_seen(j, result, result, fault, retry_after_s);
+}
+
+/* What a client has seen of a stream that went wrong; NULL: nothing. */
+static const cp_llm_result *seen_of(const cp_triage_job *j, const cp_llm_result *result) {
+    bool seen = j->stream && result && result->answer.n + result->thinking.n > 0;
+    return seen ? result : NULL;
 }
 
 static void on_parting_recorded(void *user, cp_status status, const cp_error *err) {
@@ -211,8 +224,7 @@ static void on_parting_recorded(void *user, cp_status status, const cp_error *er
 /* The client has gone; what it has seen of a stream is recorded all the same. */
 static void part(cp_triage_job *j, const cp_llm_result *result) {
     cp_error err;
-    bool seen = j->stream && result->answer.n + result->thinking.n > 0;
-    if (!seen || !j->triage->with.audit || !compose(j, NULL, "client_left"))
+    if (!seen_of(j, result) || !j->triage->with.audit || !compose(j, NULL, "client_left"))
         finish_with(j, &cp_api_client_left); /* nobody is there to read it */
     else if (submit_record(j, result, on_parting_recorded, &err) != CP_OK)
         on_parting_recorded(j, err.status, &err);
@@ -255,13 +267,17 @@ static void on_done(void *user, cp_status status, const cp_llm_result *result,
         part(j, result);
         return;
     }
+    if (was_cancelled) {
+        answer_seen(j, NULL, seen_of(j, result), fault_of(j, result), 0);
+        return;
+    }
     if (status == CP_OK) {
-        answer(j, was_cancelled ? NULL : result, fault_of(j, result), 0);
+        answer(j, result, fault_of(j, result), 0);
         return;
     }
     cp_log(CP_LOG_ERROR, "generation failed", CP_LOG_S("trace_id", j->http->trace_id),
            CP_LOG_S("reason", err->message));
-    answer(j, NULL, reason_of(status), 0);
+    answer_seen(j, NULL, seen_of(j, result), reason_of(status), 0);
 }
 
 static void submit(cp_triage_job *j) {

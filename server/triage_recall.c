@@ -4,7 +4,9 @@
 
 #include <string.h>
 
-#define TEMPLATE_TOKENS 64 /* more than what a chat template writes around two messages */
+/* More than what a chat template writes around two messages, the headings of turns and sources, and
+ * what the answer's schema forces beyond the tokens that are drawn. */
+#define TEMPLATE_TOKENS 192
 
 /* NULL for the mock, and before there is one. */
 static const cp_llm *model_of(const cp_inference *inference) {

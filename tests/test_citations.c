@@ -230,6 +230,9 @@ static const struct {
     {"Take .5 mg in the morning.", "5 mg in the morning", ABSENT},
     {"Take 5 mg in the morning.", "50 mg in the morning", ABSENT},
     {"Take 5 mg in the morning.", "5 mcg in the morning", ABSENT},
+    {"Take 0\xc2\xb7"
+     "5 mg in the morning.",
+     "5 mg in the morning", ABSENT},
     {"Take 5-10 mg in the morning.", "10 mg in the morning", ABSENT},
     {"Give it at 5 mg/kg each day", "Give it at 5 mg", ABSENT},
     {"Give it at \xe2\x89\xa4"
@@ -252,6 +255,7 @@ static const struct {
     {"- Take 5 mg in the morning.", "- take 5 mg in the morning", VERBATIM},
     {"Take 5 mg in the morning.", "- take 5 mg in the morning", VERBATIM},
     {"Take 5 mg.\nNever lie down at once.", "> Take 5 mg.\n> Never lie down at once.", VERBATIM},
+    {"> 39 C for more than three days", "> 39 C for more than three days", VERBATIM},
     {"Take >5 mg of it, never more than 6", "Take 5 mg of it, never more than 6", ABSENT},
     /* negations */
     {"Do not take ibuprofen with warfarin.", "take ibuprofen with warfarin", ABSENT},
@@ -261,6 +265,10 @@ static const struct {
     {"There is no sign of a stroke.", "sign of a stroke", ABSENT},
     {"The pain at night does not matter.", "The pain at night does", ABSENT},
     {"The pain at night is never mild.", "The pain at night is", ABSENT},
+    {"Shortness of breath at rest denied.", "Shortness of breath at rest", ABSENT},
+    {"The tablet at night cannot go on.", "The tablet at night", ABSENT},
+    {"Test for the virus negative today.", "Test for the virus", ABSENT},
+    {"Take it with the meal, not without it.", "Take it with the meal", VERBATIM},
     {"do not\ntake ibuprofen with warfarin", "take ibuprofen with warfarin", ABSENT},
     {"Allergies: none\nTake ibuprofen with food", "Take ibuprofen with food", VERBATIM},
     {"If it does not help, call the nurse line.", "call the nurse line", VERBATIM},

@@ -255,6 +255,27 @@ static void odd_fields_are_not_used(void **state) {
     cJSON_Delete(no_list);
 }
 
+/* An id that two lists share: the first entry counts, for the index, the search and the reader. */
+static void of_two_with_one_id_the_first_counts(void **state) {
+    (void)state;
+    cp_error err;
+    cJSON *documents, *encounters;
+    cp_record_docs docs;
+    static const char one[] = "[{\"id\":\"17\",\"title\":\"A\",\"text\":\"Cough.\"}]",
+                      two[] = "[{\"id\":\"17\",\"reason\":\"fall\"},"
+                              "{\"id\":\"18\",\"reason\":\"fever\"}]";
+    assert_cp_ok(cp_json_parse("documents", one, sizeof one - 1, &documents, &err));
+    assert_cp_ok(cp_json_parse("encounters", two, sizeof two - 1, &encounters, &err));
+    assert_cp_ok(cp_record_docs_make("M", documents, encounters, NULL, NULL, &docs, &err));
+    assert_int_equal(docs.n, 2);
+    assert_int_equal(docs.n_left_out, 1);
+    assert_string_equal(docs.docs[0].title, "A");
+    assert_string_equal(docs.docs[1].id, "18");
+    cp_record_docs_deinit(&docs);
+    cJSON_Delete(documents);
+    cJSON_Delete(encounters);
+}
+
 static void ids_that_are_too_long_are_left_out(void **state) {
     cp_strbuf text;
     cp_record_docs docs;
@@ -281,6 +302,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_field_is_sealed),
     cmocka_unit_test(entries_are_written_out),
     cmocka_unit_test(odd_fields_are_not_used),
+    cmocka_unit_test(of_two_with_one_id_the_first_counts),
     cmocka_unit_test(ids_that_are_too_long_are_left_out),
 };
 CP_TEST_GROUP(knowledge, tests)

@@ -27,6 +27,8 @@ static int list(void) {
     return 0;
 }
 
+static size_t n_picked;
+
 /* Those tests of a group that the pattern picks: the whole group by its name, or single tests. */
 static int run_group(const cp_test_group *g, const char *pattern) {
     struct CMUnitTest *picked = calloc(g->n + 1, sizeof *picked);
@@ -37,6 +39,7 @@ static int run_group(const cp_test_group *g, const char *pattern) {
         if (!pattern || fnmatch(pattern, g->name, 0) == 0 ||
             fnmatch(pattern, g->tests[i].name, 0) == 0)
             picked[n++] = g->tests[i];
+    n_picked += n;
     uint64_t begun = cp_clock_ns();
     int failed = n ? _cmocka_run_group_tests(g->name, picked, n, NULL, NULL) : 0;
     double took = cp_clock_ms_since(begun);
@@ -76,5 +79,9 @@ int main(int argc, char **argv) {
     for (const cp_test_group *g = groups; g; g = g->next)
         if (argc > 1 || !is_left_out(g->name))
             failed += run_group(g, argc > 1 ? argv[1] : NULL);
+    if (n_picked == 0) { /* a name that is wrong is no success */
+        fprintf(stderr, "no test has this name\n");
+        return 2;
+    }
     return failed ? 1 : 0;
 }
