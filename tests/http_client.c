@@ -53,15 +53,26 @@ static void write_text(const char *dir, const char *name, const char *text) {
     test_write_file(test_path(dir, name), text, strlen(text));
 }
 
-/* A fresh DATA_DIR with the real rules and knowledge base; its folder synthetic/ is empty. */
-static void begin_data_folder(char out[TEST_DATA_CAP], char synthetic[TEST_DATA_CAP + 16]) {
-    static const char *const real[] = {"triage", "knowledge"};
+/* out/name becomes a link to data/name. */
+static void link_data(const char *out, const char *name) {
+    char *path = realpath(test_path("data", name), NULL);
+    assert_non_null(path);
+    assert_int_equal(symlink(path, test_path(out, name)), 0);
+    free(path);
+}
+
+/* A fresh DATA_DIR with the real rules; its folder synthetic/ is empty. The knowledge base is read
+ * at every start, so most servers have two documents of it. */
+static void begin_data_folder(bool whole_knowledge, char out[TEST_DATA_CAP],
+                              char synthetic[TEST_DATA_CAP + 16]) {
     snprintf(out, TEST_DATA_CAP, "%s", test_tmp_dir());
-    for (size_t i = 0; i < CP_COUNT_OF(real); i++) {
-        char *path = realpath(test_path("data", real[i]), NULL);
-        assert_non_null(path);
-        assert_int_equal(symlink(path, test_path(out, real[i])), 0);
-        free(path);
+    link_data(out, "triage");
+    if (whole_knowledge) {
+        link_data(out, "knowledge");
+    } else {
+        assert_int_equal(mkdir(test_path(out, "knowledge"), 0755), 0);
+        link_data(out, "knowledge/chest-pain.md");
+        link_data(out, "knowledge/cough.md");
     }
     snprintf(synthetic, TEST_DATA_CAP + 16, "%s/synthetic", out);
     assert_int_equal(mkdir(synthetic, 0755), 0);
@@ -70,7 +81,7 @@ static void begin_data_folder(char out[TEST_DATA_CAP], char synthetic[TEST_DATA_
 void test_data_folder(const char *patients, const char *encounters, const char *documents,
                       char out[TEST_DATA_CAP]) {
     char folder[TEST_DATA_CAP + 16];
-    begin_data_folder(out, folder);
+    begin_data_folder(false, out, folder);
     write_text(folder, "patients.jsonl", patients);
     write_text(folder, "encounters.jsonl", encounters);
     write_text(folder, "documents.jsonl", documents);
@@ -82,7 +93,7 @@ void test_data_copy(char out[TEST_DATA_CAP]) {
     static const char *const names[] = {"patients.jsonl", "encounters.jsonl", "claims.jsonl",
                                         "documents.jsonl", "chat_logs.jsonl"};
     char folder[TEST_DATA_CAP + 16];
-    begin_data_folder(out, folder);
+    begin_data_folder(true, out, folder);
     for (size_t i = 0; i < CP_COUNT_OF(names); i++) {
         cp_strbuf text;
         cp_error err;

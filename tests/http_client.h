@@ -25,8 +25,8 @@ typedef struct test_server {
     char log_path[400];
 } test_server;
 
-/* Makes a DATA_DIR with the real rules and knowledge base and these files of data/synthetic/ (JSON
- * Lines); the others are empty. */
+/* Makes a DATA_DIR with the real rules, two documents of the knowledge base and these files of
+ * data/synthetic/ (JSON Lines); the others are empty. */
 #define TEST_DATA_CAP 400
 void test_data_folder(const char *patients, const char *encounters, const char *documents,
                       char out[TEST_DATA_CAP]);

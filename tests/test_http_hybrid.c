@@ -49,8 +49,14 @@ static test_reply ask(const test_server *server, int patient, const char *query,
     return reply;
 }
 
+#if defined(__SANITIZE_THREAD__)
+#define N_PATIENTS 2
+#else
+#define N_PATIENTS 12
+#endif
+
 static void ask_all(const test_server *server, const char *mode) {
-    for (int patient = 1; patient <= 12; patient++) {
+    for (int patient = 1; patient <= N_PATIENTS; patient++) {
         test_reply reply = ask(server, patient, "Can I take ibuprofen for my knee?", mode);
         test_reply_free(&reply);
     }
@@ -70,8 +76,9 @@ static void an_index_with_vectors_is_searched_both_ways(void **state) {
     env[3] = setting("RERANKER_MODEL", test_reranker_folder(GOLDEN "/models/tied-gqa2"));
     server = start(env);
     ask_all(&server, "reranked");
-    assert_true(test_server_metric(
-                    &server, "carepath_retrieval_duration_seconds_count{stage=\"rerank\"}") == 12);
+    assert_true(test_server_metric(&server,
+                                   "carepath_retrieval_duration_seconds_count{stage=\"rerank\"}") ==
+                N_PATIENTS);
     assert_int_equal(test_server_stop(&server, SIGTERM), 0);
 
     /* words alone, without a model; and no vectors of another one */

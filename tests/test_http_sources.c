@@ -152,6 +152,8 @@ static void a_knowledge_base_may_be_missing(void **state) {
         "{\"mrn\":\"MRN-001\",\"id\":\"D1\",\"date\":\"2024-01-01\",\"title\":\"Cough\","
         "\"text\":\"A dry cough since May.\"}\n",
         dir);
+    assert_int_equal(remove(test_path(dir, "knowledge/chest-pain.md")), 0);
+    assert_int_equal(remove(test_path(dir, "knowledge/cough.md")), 0);
     assert_int_equal(remove(test_path(dir, "knowledge")), 0);
     snprintf(setting, sizeof setting, "DATA_DIR=%s", dir);
     const char *env[] = {setting, NULL};
