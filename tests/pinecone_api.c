@@ -470,15 +470,21 @@ void test_pinecone_script(const test_pinecone_act *acts, size_t n) {
 
 void test_pinecone_text(const char *text) {
     assert_true(strlen(text) < sizeof api.text);
+    pthread_mutex_lock(&lock);
     strcpy(api.text, text);
+    pthread_mutex_unlock(&lock);
 }
 
 void test_pinecone_metric(const char *metric) {
+    pthread_mutex_lock(&lock);
     strcpy(api.metric, metric);
+    pthread_mutex_unlock(&lock);
 }
 
 void test_pinecone_filters(bool does) {
+    pthread_mutex_lock(&lock);
     api.filters = does;
+    pthread_mutex_unlock(&lock);
 }
 
 size_t test_pinecone_n_records(void) {
